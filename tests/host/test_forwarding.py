@@ -11,7 +11,6 @@ from kraft.kv import commands as kv
 from kraft.kv.replies import encode_replies
 from kraft.node.errors import Uncertain
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, ForwardReply
-from tests.server.fakes import FakeClock
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ class Ends:
 
 
 def forwarding_to(observer: Any) -> Forwarding:
-    return Forwarding(100, observer, FakeClock())
+    return Forwarding(100, observer, pytest.fail)
 
 
 def proposal(answers, *keys, deadline=5.0):

@@ -16,8 +16,8 @@ def answers():
     return []
 
 
-def read_rounds(group=0, first_ctx=100):
-    return ReadRounds(group, first_ctx, round_timeout=1.0, leader_wait=2.0)
+def read_rounds(group=0, first_ctx=100, not_taken=pytest.fail):
+    return ReadRounds(group, first_ctx, round_timeout=1.0, leader_wait=2.0, not_taken=not_taken)
 
 
 def local(answers):
@@ -165,3 +165,21 @@ def test_a_view_is_of_a_time_at_which_all_its_keys_live(answers, due, now):
     keyspace.put(b"k", b"v", 1, due)
     rounds.answer(5, Machine.restored(keyspace, 50, 7, 1))
     assert [(view.now_ms, view.revision) for view in answers] == [(now, 7)]
+
+
+@pytest.mark.parametrize("served_there", [True, False])
+def test_a_mistake_of_a_reader_costs_the_others_of_the_round_nothing(answers, served_there):
+    def wrong(_):
+        raise RuntimeError("planted")
+
+    raised = []
+    rounds = read_rounds(not_taken=raised.append)
+    for done in (answers.append, wrong, answers.append):
+        rounds.add(Reader(2.0, done))
+    rounds.confirm(rounds.begin(5, 0.0), 3)
+    if served_there:
+        assert served(rounds, 3) == 1
+    else:
+        rounds.refuse_confirmed()
+    assert len(answers) == 2
+    assert [str(each) for each in raised] == ["planted"]

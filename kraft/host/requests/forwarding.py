@@ -4,6 +4,7 @@ The sender keeps the proposals until the leader answers. After NOT_PROPOSED they
 When the link is lost after sending they are uncertain, because the leader may have logged them.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from kraft.host.pending import overdue, settle_all
@@ -13,7 +14,6 @@ from kraft.host.requests.proposals import settle_each
 from kraft.kv import commands as kv
 from kraft.kv.replies import decode_replies
 from kraft.node.errors import Uncertain
-from kraft.node.ports import Clock
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, Forward, ForwardReply, WaitingForward
 
 
@@ -26,10 +26,13 @@ class _Forwarded(NamedTuple):
 class Forwarding:
     """The forwarded proposals of one group that have no answer yet, by request number."""
 
-    def __init__(self, first_request: int, observer: HostObserver, clock: Clock) -> None:
+    def __init__(
+        self, first_request: int, observer: HostObserver, not_taken: Callable[[Exception], None]
+    ) -> None:
+        """`not_taken` gets what is raised by whoever gets a reply."""
         self._next_request = first_request
         self._observer = observer
-        self._clock = clock
+        self._not_taken = not_taken
         self._forwarded: dict[int, _Forwarded] = {}
 
     @property
@@ -83,7 +86,7 @@ class Forwarding:
             return proposals
         if reply.outcome == DONE:
             self._observer.forwarded("done", len(proposals))
-            settle_each(proposals, replies, self._clock)
+            settle_each(proposals, replies, self._not_taken)
         else:
             self._settle_uncertain([p for p in proposals if p.done is not None])
         return []

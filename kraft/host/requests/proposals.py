@@ -6,15 +6,13 @@ its deadline a waiting proposal is refused, and a logged one is uncertain. The t
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from kraft.host.backpressure import Backpressure
 from kraft.host.pending import overdue, settle_all
 from kraft.host.requests.proposal import Batch, Proposal
 from kraft.kv.replies import Reply
 from kraft.node.errors import Busy, Refused, Stopping, Uncertain
-from kraft.node.ports import Clock
 
 
 class Proposals:
@@ -184,11 +182,12 @@ class Proposals:
             yield from (p for p in batch.proposals if p.done is not None)
 
 
-def settle_each(proposals: Sequence[Proposal], replies: list[Reply], clock: Clock) -> None:
+def settle_each(
+    proposals: Sequence[Proposal], replies: list[Reply], not_taken: Callable[[Exception], None]
+) -> None:
     """Give each proposal its own part of `replies`, which hold one reply for each command, in order.
 
-    Whoever raises at that costs nobody else anything: the error is raised again in a call of its own, which
-    the reactor logs.
+    Whoever raises at that costs nobody else anything: `not_taken` gets the error.
     """
     start = 0
     for proposal in proposals:
@@ -198,9 +197,5 @@ def settle_each(proposals: Sequence[Proposal], replies: list[Reply], clock: Cloc
             try:
                 done(replies[start:end])
             except Exception as error:
-                clock.call_soon(partial(_raise, error))
+                not_taken(error)
         start = end
-
-
-def _raise(error: Exception) -> None:
-    raise error

@@ -9,6 +9,7 @@ consensus sends in heartbeats to confirm it is a *heartbeat round* (`raft.heartb
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from kraft.host.requests.round import READ_INDEX, Reader, Round, View
 from kraft.kv.keyspace import Keyspace
@@ -23,9 +24,16 @@ class ReadRounds:
     `confirmed` holds rounds whose index is not applied yet. Others read these; only this class changes them.
     """
 
-    def __init__(self, group: int, first_ctx: int, round_timeout: float, leader_wait: float) -> None:
+    def __init__(
+        self,
+        group: int,
+        first_ctx: int,
+        round_timeout: float,
+        leader_wait: float,
+        not_taken: Callable[[Exception], None],
+    ) -> None:
         """Times in seconds: a round without a confirmation is repeated after `round_timeout`, and a confirmed
-        round that cannot be answered for `leader_wait` is refused.
+        round that cannot be answered for `leader_wait` is refused. `not_taken` gets what a reader raises.
         """
         self.waiting: list[Reader] = []
         self.under_way: Round | None = None
@@ -34,6 +42,7 @@ class ReadRounds:
         self._next_ctx = first_ctx
         self._round_timeout = round_timeout
         self._leader_wait = leader_wait
+        self._not_taken = not_taken
 
     @property
     def wanted(self) -> bool:
@@ -111,7 +120,10 @@ class ReadRounds:
             view = View(keyspace, read_at(max(confirmed.stamp, stamp), keyspace), revision)
             for reader in confirmed.readers:
                 if reader.done is not None:
-                    reader.done(view)
+                    try:
+                        reader.done(view)
+                    except Exception as error:
+                        self._not_taken(error)
         return answered
 
     def refuse_confirmed(self) -> None:
@@ -142,7 +154,10 @@ class ReadRounds:
     def _refuse(self, readers: list[Reader]) -> None:
         for reader in readers:
             if reader.done is not None:
-                reader.done(NoLeader(self._group))
+                try:
+                    reader.done(NoLeader(self._group))
+                except Exception as error:
+                    self._not_taken(error)
 
 
 def read_at(stamp: int, keyspace: Keyspace) -> int:

@@ -38,7 +38,9 @@ class Requests:
         self._group = group
         self._turns = context.turns
         self._route = route = LeaderRoute(raft)
-        self._rounds = rounds = ReadRounds(group, first_request, timing.round_timeout, timing.leader_wait)
+        self._rounds = rounds = ReadRounds(
+            group, first_request, timing.round_timeout, timing.leader_wait, context.not_taken
+        )
         self.proposals = Proposals(context.backpressure)
         self.leader_clock = LeaderClock(
             group, raft.state, context.clock, timing.max_clock_offset, context.observer

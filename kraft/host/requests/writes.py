@@ -62,7 +62,8 @@ class Writes:
         self._state = state
         self._turns = context.turns
         self._timing = timing
-        self.forwarding = Forwarding(first_request, context.observer, context.clock)
+        self._not_taken = context.not_taken
+        self.forwarding = Forwarding(first_request, context.observer, context.not_taken)
         self._leaderless_since = context.clock.seconds()
         self._evaluators = context.evaluators
         self._scripts_used = False
@@ -288,7 +289,7 @@ class Writes:
         self._observer.committed(self._group, self._clock.seconds() - batch.logged_at, len(proposals))
         if len(proposals) > 1:
             self._coalescer.begin()
-        settle_each(proposals, replies, self._clock)
+        settle_each(proposals, replies, self._not_taken)
 
     def skipped(self, index: int) -> None:
         """A snapshot took the place of all entries up to `index`."""
