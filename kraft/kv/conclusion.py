@@ -3,8 +3,6 @@
 A restore needs this: its groups stand at one cut, or as far as their logs could be applied, and begin a new
 cluster. There a transaction over several groups has taken effect whole or not at all, and every slot has one
 owner, in the map of group 0 as well: no move is planned, open or half over, and no hidden key is left.
-
-The new cluster is formed with all groups that there are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +12,7 @@ from kraft.kv.commands import Cancel, Close, Command, Forget, Release, Resolve, 
 from kraft.kv.errors import BrokenInvariant
 from kraft.kv.machine import Machine
 from kraft.kv.slot_map import MapRange, MapState, save_map, saved_map, static_ranges
-from kraft.kv.slots import SLOTS, MoveState, SlotRange, SlotState, SlotTable, save_ranges, slot_of
+from kraft.kv.slots import SLOTS, MoveState, SlotRange, SlotState, SlotTable, slot_of
 from kraft.kv.transaction_order import Machines, frozen_here
 from kraft.kv.transactions import has_committed
 
@@ -32,12 +30,7 @@ def conclude(machines: Machines, founded: int) -> None:
             _conclude_move(machine, machines.get(part.peer), part)
     for machine in machines.values():
         _end_moves(machine)
-    last = _last_number(machines)
-    if founded != len(machines):
-        last = max(1, last)
-        for group, machine in machines.items():
-            _use_up(machine, _share(group, founded), last)
-    _conclude_map(machines, founded, last)
+    _conclude_map(machines, founded, _last_number(machines))
 
 
 def _conclude_transactions(machines: Machines) -> None:
@@ -87,15 +80,6 @@ def _last_number(machines: Machines) -> int:
     known = saved_map(machines[0].keyspace.ledger)
     numbers = [part.epoch for table in _tables(machines).values() for part in table.ranges]
     return max(0 if known is None else known.last, *numbers, 0)
-
-
-def _use_up(machine: Machine, share: tuple[int, int], number: int) -> None:
-    """Let the group say which slots it has, as by a move of that number: the static division is another."""
-    space = machine.keyspace
-    if space.slots is None:
-        space.slots = SlotTable.initial(*share)
-    space.slots.use_up(0, SLOTS - 1, number)
-    save_ranges(space.ledger, space.slots, machine.revision)
 
 
 def _conclude_map(machines: Machines, founded: int, last: int) -> None:

@@ -214,13 +214,9 @@ def test_a_group_that_the_others_know_and_has_no_state_yet_is_waited_for() -> No
     assert state(machines[SOURCE], SOURCE) == SlotState.FROZEN
 
 
-def test_a_cluster_that_has_grown_is_formed_with_all_its_groups() -> None:
-    """Each group says which slots it has, since the static division of so many groups is another one."""
-    machines = replayed({MAP: [], SOURCE: [kv.Put(KEY, b"1")], RECEIVER: []})
+def test_a_group_that_was_created_owns_nothing_before_a_move() -> None:
+    machines = replayed({MAP: [kv.PlanMove(8192, SLOTS - 1, 0, 2)], SOURCE: [], RECEIVER: []})
     conclude(machines, GROUPS - 1)
-    tables = [machine.keyspace.slots for machine in machines.values()]
-    assert [table is not None and table.owns(KEY) for table in tables] == [True, False, False]
-    assert min(epochs(machines)) == known(machines).last == 1
     assert [(each.first, each.last, each.group) for each in known(machines).ranges] == [
         (0, SLOTS // 2 - 1, 0),
         (SLOTS // 2, SLOTS - 1, 1),

@@ -350,7 +350,7 @@ CROSS_GROUP_MUTATIONS = (
     _plant(
         "a restored map plans what was planned",
         "kraft/kv/conclusion.py",
-        "    _conclude_map(machines, founded, last)",
+        "    _conclude_map(machines, founded, _last_number(machines))",
         "    pass",
         "the new cluster goes on with a move that nobody asked it for",
         test=_ORDER,
