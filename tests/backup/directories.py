@@ -24,10 +24,9 @@ def opened(directory: Path, node: str = "K1") -> Loaded:
 
 
 def content_of(directory: Path, node: str = "K1") -> dict[bytes, bytes]:
-    """All keys with their values in the state files of a directory."""
+    """All keys with their values in the state files of a directory; each is in one group."""
     loaded = opened(directory, node)
-    return {
-        record.key: record.value
-        for _, keyspace in loaded.checkpoints.values()
-        for record in keyspace.records.values()
-    }
+    keyspaces = [keyspace for _, keyspace in loaded.checkpoints.values()]
+    found = {record.key: record.value for space in keyspaces for record in space.records.values()}
+    assert len(found) == sum(map(len, keyspaces)), "a key is in two groups"
+    return found

@@ -13,10 +13,12 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kraft.cli.main import main
+from kraft.kv.slots import slot_of
 from tests.backup.directories import content_of
 from tests.cluster.harness import Cluster, Server, maps, wait_until
 from tests.cluster.load import PAUSE_SECONDS
@@ -162,6 +164,71 @@ def test_every_backup_of_a_bank_over_groups_is_whole(make_cluster, tmp_path):
         moment = dice.uniform(first_ms, end_ms)
         restore(directory, tmp_path / f"at{number}", "--at", as_text(moment))
         check_total(tmp_path / f"at{number}", as_text(moment))
+    wait_until(lambda: equal_in_every_group(cluster), "the replicas of every group are equal")
+
+
+class Mover:
+    """Moves slots of accounts from group to group, one after the other, until the end of the block."""
+
+    def __init__(self, cluster: Cluster, groups: int) -> None:
+        self._cluster, self._groups = cluster, groups
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.moves = 0
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        slots = sorted({slot_of(b"account:%d" % number) for number in range(ACCOUNTS)})
+        dice = random.Random(3)
+        while not self._stop.is_set():
+            slot, group = dice.choice(slots), dice.randrange(self._groups)
+            planned = self._order("MOVE", "SLOTS", slot, slot, "TO", group)
+            if isinstance(planned, int):
+                wait_until(lambda: not self._order("MOVES"), "the move is over")
+                self.moves += 1
+
+    def _order(self, *words: str | int) -> Any:
+        return self._cluster["K1"].order(*words)
+
+
+@pytest.mark.endurance
+def test_every_backup_of_a_bank_whose_slots_move_is_whole(make_cluster, tmp_path):
+    """Images, and moments of the shipped logs: all money is there, each account once."""
+    directory = tmp_path / "shipped"
+    cluster = make_cluster(3, cluster={"groups": 3}, backup={"directory": str(directory), "interval": "1h"})
+    cluster.start()
+    wait_until(lambda: list(directory.glob("*/*/manifest.json")), "the first image is there")
+    with Bank(cluster) as bank, Mover(cluster, 3) as mover:
+        first_ms = time.time() * 1000 + LOG_TIME_ERROR_MS
+        for number in range(BACKUPS):
+            server, before = list(cluster)[number % 3], bank.transfers
+            made = kraft(
+                "backup", "--to", tmp_path / "b", "--name", f"n{number}", "-s", address(server), "--json"
+            )
+            restore(made["directory"], tmp_path / f"data{number}")
+            check_total(tmp_path / f"data{number}", made)
+            bank.advance(before + 1)
+        end_ms = time.time() * 1000
+    assert mover.moves > BACKUPS / 2
+    wait_until(lambda: reaches(directory) > end_ms, "everything is shipped")
+    dice = random.Random(7)
+    for number in range(MOMENTS):
+        moment = dice.uniform(first_ms, end_ms)
+        restore(directory, tmp_path / f"at{number}", "--at", as_text(moment))
+        check_total(tmp_path / f"at{number}", as_text(moment))
+    new = make_cluster(1)["K1"]
+    kraft("restore", directory, "--config", new.config, "--at", as_text((first_ms + end_ms) / 2), "--yes")
+    new.start()
+    new.wait_serving()
+    assert sum(int(new.ask("GET", f"account:{number}")) for number in range(ACCOUNTS)) == ACCOUNTS * START
+    assert new.order("MOVES") == []
     wait_until(lambda: equal_in_every_group(cluster), "the replicas of every group are equal")
 
 
