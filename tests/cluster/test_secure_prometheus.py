@@ -15,7 +15,7 @@ def watched(make_cluster, tmp_path):
     certificates = Certificates(tmp_path / "certificates")
     certificates.node("K1")
     token = tmp_path / "token"
-    token.write_text("the token of the pages\n")
+    token.write_text("ab" * 32 + "\n")
     cluster = make_cluster(1)
     http = {"tls": "required", "token_file": str(token)}
     server = cluster["K1"]
