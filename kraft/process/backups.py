@@ -19,7 +19,7 @@ from kraft.backup.keeper import BackupKeeper, BackupSettings
 from kraft.backup.manifest import Manifest
 from kraft.backup.ports import BackupObserver, ImageSource, LogReach
 from kraft.config.values import BackupConfig
-from kraft.host.backup.pinned_images import PinnedImage
+from kraft.host.backup.pinned_images import PinnedImage, ReadDone
 from kraft.host.host import Host
 from kraft.node.admin import AdminDone
 from kraft.node.errors import AdminRefused
@@ -227,12 +227,14 @@ class _Image:
 
     def read(self, group: int, after: bytes | None) -> Rows:
         """A piece of the rows of a group."""
-        rows: Rows = self._node.ask(partial(self._read, group, after))
-        return rows
+        outcome: Rows | AdminRefused = self._node.ask(partial(self._read, group, after))
+        if isinstance(outcome, AdminRefused):
+            raise BackupError(str(outcome))
+        return outcome
 
-    def _read(self, group: int, after: bytes | None, answer: Callable[[Rows], None]) -> None:
+    def _read(self, group: int, after: bytes | None, answer: ReadDone) -> None:
         self._host.images.find(self._image.token)  # it is in use
-        self._image.readers[group].read(after, PIECE_BYTES, answer)
+        self._image.read(group, after, PIECE_BYTES, answer)
 
     def close(self) -> None:
         """Close it."""

@@ -8,6 +8,7 @@ import pytest
 
 from kraft.host.applied_state import AppliedState
 from kraft.host.backup.pinned_images import (
+    IDLE_SECONDS,
     MARK_SECONDS,
     MARKING_SECONDS,
     OPEN_SECONDS,
@@ -22,7 +23,7 @@ from kraft.kv.checkpoint import HASH_BYTES, Capture, Checkpoint
 from kraft.kv.machine import Machine
 from kraft.node.admin import AdminOutcome
 from kraft.node.errors import AdminRefused
-from kraft.node.values import Identity
+from kraft.node.values import Identity, Rows
 from kraft.raft.membership.configuration import Base
 from tests.host.fakes import Clock
 
@@ -39,6 +40,10 @@ class Reader:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.closed = False
+        self.reads: list[Callable[[Rows], None]] = []
+
+    def read(self, after: bytes | None, max_bytes: int, done: Callable[[Rows], None]) -> None:
+        self.reads.append(done)
 
     def close(self) -> None:
         self.closed = True
@@ -298,3 +303,39 @@ def test_groups_are_told_only_that_checkpoints_pause_or_go_on(scene, monkeypatch
     assert told == [True] * GROUPS
     scene.run(OPEN_SECONDS)
     assert told == [True] * GROUPS + [False] * GROUPS
+
+
+def opened(scene):
+    scene.answer((10, TERM), (20, TERM), (30, TERM))
+    for group, index in enumerate((10, 20, 30)):
+        scene.groups[group].mark(index)
+        scene.write(group)
+    scene.run()
+    [image] = scene.opened
+    return image
+
+
+def test_an_image_that_nobody_reads_is_closed(scene):
+    image = opened(scene)
+    scene.run(IDLE_SECONDS)
+    assert scene.images.find(image.token) is None
+    assert all(reader.closed for reader in scene.readers)
+
+
+def test_an_image_stays_open_while_a_disk_takes_long_for_a_piece(scene):
+    image, told = opened(scene), []
+    image.read(1, None, 100, told.append)
+    scene.run(2 * IDLE_SECONDS)
+    assert scene.images.find(image.token) is image
+    rows = Rows(b"", b"", end=True)
+    image.readers[1].reads.pop()(rows)
+    assert told == [rows]
+
+
+def test_who_waits_for_a_piece_hears_that_the_image_is_closed(scene):
+    """Another connection may close it, or the node stop. A piece that comes after that is dropped."""
+    image, told = opened(scene), []
+    image.read(1, None, 100, told.append)
+    scene.images.close(image.token)
+    image.readers[1].reads.pop()(Rows(b"", b"", end=True))
+    assert [type(each) for each in told] == [AdminRefused]

@@ -48,12 +48,15 @@ class ImageCommands:
         elif command.group not in image.readers:
             done(AdminRefused(f"the image has no group {command.group}"))
         else:
-            image.readers[command.group].read(command.after, PIECE_BYTES, partial(_answer, done))
+            image.read(command.group, command.after, PIECE_BYTES, partial(_answer, done))
 
 
 def _opened(done: Callable[[list[object] | Exception], None], image: PinnedImage | Exception) -> None:
     done(image if isinstance(image, Exception) else [image.token, msgspec.json.encode(image.head)])
 
 
-def _answer(done: AdminDone, rows: Rows) -> None:
-    done([rows.data, rows.last, int(rows.end)])
+def _answer(done: AdminDone, outcome: Rows | AdminRefused) -> None:
+    if isinstance(outcome, AdminRefused):
+        done(outcome)
+    else:
+        done([outcome.data, outcome.last, int(outcome.end)])

@@ -27,6 +27,7 @@ from kraft.kv.checkpoint import Checkpoint
 from kraft.node.admin import AdminOutcome, AdminResult
 from kraft.node.errors import AdminRefused, CheckpointFailed, Uncertain
 from kraft.node.ports import Clock
+from kraft.node.values import Rows
 
 OPEN_MAX = 4  # each one keeps the WAL of the state files from being emptied
 IDLE_SECONDS = 120.0
@@ -36,6 +37,7 @@ MARKING_SECONDS = 30.0  # for markers, after leaders were lost, or have logged n
 RETRY_SECONDS = 1.0  # before they are asked again
 
 Mark = Callable[[Callable[[AdminOutcome], None]], None]  # `AdminExecutor.mark`
+ReadDone = Callable[[Rows | AdminRefused], None]
 PinDone = Callable[["PinnedImage | Exception"], None]
 
 
@@ -47,6 +49,31 @@ class PinnedImage:
         self.head = head
         self.readers = readers
         self.used_at = now
+        self._reads: dict[int, ReadDone] = {}  # that are not answered yet
+        self._count = 0
+
+    def read(self, group: int, after: bytes | None, max_bytes: int, done: ReadDone) -> None:
+        """A piece of the rows of a group; `done` gets AdminRefused if the image is closed first."""
+        self._count += 1
+        self._reads[self._count] = done
+        self.readers[group].read(after, max_bytes, partial(self._answer, self._count))
+
+    def close(self) -> None:
+        """Unpin it."""
+        for reader in self.readers.values():
+            reader.close()
+        for read in list(self._reads):
+            self._answer(read, AdminRefused("the image was closed meanwhile: open another one"))
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a piece is awaited."""
+        return bool(self._reads)
+
+    def _answer(self, read: int, outcome: Rows | AdminRefused) -> None:
+        done = self._reads.pop(read, None)
+        if done is not None:
+            done(outcome)
 
 
 class _Opening:
@@ -138,14 +165,14 @@ class PinnedImages:
         """Close an image; nothing happens if there is none."""
         image = self._open.pop(token, None)
         if image is not None:
-            for reader in image.readers.values():
-                reader.close()
+            image.close()
 
     def tick(self) -> None:
         """Close what is not read, and go on with what is being opened."""
         now = self._clock.seconds()
-        for image in [each for each in self._open.values() if each.used_at + IDLE_SECONDS <= now]:
-            self.close(image.token)
+        for image in list(self._open.values()):
+            if image.used_at + IDLE_SECONDS <= now and not image.is_read:
+                self.close(image.token)
         for opening in list(self._opening):
             if opening.deadline <= now:
                 self._fail(opening, AdminRefused("no checkpoint was made in time"))
