@@ -8,7 +8,7 @@ Nothing here may slow the node down for long, so an image is read and verified i
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,7 @@ class BackupKeeper:
         self._cluster = ""
         self._logs: dict[int, ShippedLog] = {}
         self._last_ms = 0  # when the newest image was made
+        self._imaged: set[int] = set()  # the groups that are in it
         self._retry_at = 0.0
         self._gap = ""  # why a new image is needed
 
@@ -95,7 +96,7 @@ class BackupKeeper:
             manifest = write_image(image, archive.folder, name, archive.key, pause=self._pause)
         finally:
             image.close()
-        self._last_ms = manifest.created_ms
+        self._note_image(manifest)
         if self._settings.ship:
             self._begin_logs(manifest)
         removed = archive.prune(self._settings.keep)
@@ -133,9 +134,13 @@ class BackupKeeper:
             raise
         self._archive, self._cluster = archive, cluster
         if images:
-            self._last_ms = images[-1][1].created_ms
+            self._note_image(images[-1][1])
             self._observer.image_found(images[-1][1])
         return archive
+
+    def _note_image(self, manifest: Manifest) -> None:
+        self._last_ms = manifest.created_ms
+        self._imaged = {group.group for group in manifest.groups}
 
     @property
     def _due(self) -> bool:
@@ -151,23 +156,26 @@ class BackupKeeper:
         """Ship what was applied since the last step."""
         now_ms = self._wall_ms()
         reaches = self._source.logs()
-        if not self._logs and reaches:
-            self._resume(reaches)
+        for group in reaches.keys() - self._logs.keys():
+            self._resume(group, reaches[group])
         for group, log in self._logs.items():
             if not self._gap and group in reaches:
                 self._ship_group(group, log, reaches[group], now_ms)
 
-    def _resume(self, reaches: Mapping[int, LogReach]) -> None:
+    def _resume(self, group: int, reach: LogReach) -> None:
+        """Go on with the log of a group; that of one that is in no image yet begins with its first entry."""
         archive = self._archive
         if archive is None:
             return
-        for group in reaches:
-            log = self._logs[group] = archive.shipped_log(self._cluster, group)
-            if not self._last_ms:
-                self._gap = "there is no image yet"
-            elif not log.resume():
-                self._gap = "there is no shipped log, or it is damaged"
-                self._observer.gap(group, self._gap)
+        log = self._logs[group] = archive.shipped_log(self._cluster, group)
+        if not self._last_ms:
+            self._gap = "there is no image yet"
+        elif not log.resume():
+            if group not in self._imaged and log.empty and reach.first == 1:
+                log.begin(LogPosition(0, 0, 0))
+                return
+            self._gap = "there is no shipped log, or it is damaged"
+            self._observer.gap(group, self._gap)
 
     def _ship_group(self, group: int, log: ShippedLog, reach: LogReach, now_ms: int) -> None:
         position = log.position

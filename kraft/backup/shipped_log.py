@@ -177,6 +177,11 @@ class ShippedLog:
     # -- reading --------------------------------------------------------------------------------------
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing was ever shipped."""
+        return not (self._names() or (self._folder / POSITION_FILE).exists())
+
+    @property
     def reach(self) -> LogPosition | None:
         """How far the log was shipped, as `position` in the folder says; None when it never was."""
         names = self._names()

@@ -6,17 +6,22 @@ from kraft.backup.archive import Archive, image_name
 from kraft.backup.errors import BackupError
 from kraft.backup.keeper import RETRY_SECONDS, BackupKeeper, BackupSettings
 from kraft.backup.ports import LogReach
+from kraft.backup.shipped_log import LogPosition
 from kraft.moment import LATEST, Moment
 from kraft.storage.offline.restoration import open_backup, rehearse
 from tests.backup.sources import CLUSTER, SECOND_MS, START_MS, FakeSource, Twin, history
 
 
 class FakeNode:
-    """`backup.ports.NodeSource` with `entries`, of which those up to `cut` are gone from the log."""
+    """`backup.ports.NodeSource` with `entries`, of which those up to `cut` are gone from the log.
+
+    Group 1 is there once it has entries: `created`, of which `created_cut` are gone.
+    """
 
     def __init__(self, entries):
         self.entries = entries
-        self.cut = 0
+        self.cut = self.created_cut = 0
+        self.created = []
         self.led = True
         self.now_ms = START_MS
         self.broken = ""
@@ -25,15 +30,20 @@ class FakeNode:
         return CLUSTER
 
     def logs(self):
-        return {0: LogReach(self.cut + 1, len(self.entries), self.led)}
+        logs = {0: LogReach(self.cut + 1, len(self.entries), self.led)}
+        if self.created:
+            logs[1] = LogReach(self.created_cut + 1, len(self.created), self.led)
+        return logs
 
     def fetch(self, group, first, last):
         if self.broken:
             raise BackupError(self.broken)
-        return [] if first <= self.cut else self.entries[first - 1 : min(last, first + 6)]
+        cut, entries = (self.created_cut, self.created) if group else (self.cut, self.entries)
+        return [] if first <= cut else entries[first - 1 : min(last, first + 6)]
 
     def open_image(self):
-        return FakeSource(Twin().apply(self.entries), created_ms=self.now_ms)
+        twins = [Twin().apply(each) for each in (self.entries, self.created) if each]
+        return FakeSource(*twins, created_ms=self.now_ms)
 
 
 class Witness:
@@ -256,3 +266,37 @@ def test_what_a_killed_process_left_is_removed(bench, monkeypatch):
     left.mkdir(parents=True)
     bench.advance(10)
     assert not left.exists()
+
+
+def shipped_of_created(bench):
+    """The indexes of the entries of group 1 that are in the backup."""
+    archive = Archive.of_cluster(bench.directory, CLUSTER, None)
+    return [entry.index for entry in archive.shipped_log(CLUSTER, 1).entries(LogPosition(0, 0, 0))]
+
+
+def test_the_log_of_a_group_that_is_created_is_shipped_from_its_first_entry_on(bench):
+    """No image is needed for that, and a restart of the node changes nothing."""
+    bench.advance(20)
+    bench.node.created = history(1, 5)
+    bench.advance(25)
+    assert shipped_of_created(bench) == [1, 2, 3, 4, 5]
+    bench.keeper.close()
+    bench.node.created = history(1, 9)
+    other = bench.another()
+    bench.advance(26, other)
+    other.close()
+    assert shipped_of_created(bench) == list(range(1, 10))
+    assert len(bench.witness.of("image_made")) == 1
+    assert not bench.witness.of("gap")
+
+
+def test_a_created_group_whose_log_is_cut_needs_an_image(bench):
+    bench.advance(20)
+    bench.node.created, bench.node.created_cut = history(1, 5), 2
+    bench.advance(25)
+    assert len(bench.witness.of("gap")) == 1
+    assert len(bench.witness.of("image_made")) == 2
+    bench.node.created = history(1, 8)
+    bench.advance(26)
+    archive = Archive.of_cluster(bench.directory, CLUSTER, None)
+    assert [e.index for e in archive.shipped_log(CLUSTER, 1).entries(LogPosition(5, 2, 0))] == [6, 7, 8]
