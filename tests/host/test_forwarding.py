@@ -13,6 +13,10 @@ from kraft.node.errors import Uncertain
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, ForwardReply
 
 
+def fail(error):
+    raise error
+
+
 @pytest.fixture
 def answers():
     return []
@@ -29,7 +33,7 @@ class Ends:
 
 
 def forwarding_to(observer: Any) -> Forwarding:
-    return Forwarding(100, observer, pytest.fail)
+    return Forwarding(100, observer, fail)
 
 
 def proposal(answers, *keys, deadline=5.0):

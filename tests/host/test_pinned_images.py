@@ -323,7 +323,8 @@ def test_an_image_that_nobody_reads_is_closed(scene):
 
 
 def test_an_image_stays_open_while_a_disk_takes_long_for_a_piece(scene):
-    image, told = opened(scene), []
+    image = opened(scene)
+    told: list[object] = []
     image.read(1, None, 100, told.append)
     scene.run(2 * IDLE_SECONDS)
     assert scene.images.find(image.token) is image
@@ -334,7 +335,8 @@ def test_an_image_stays_open_while_a_disk_takes_long_for_a_piece(scene):
 
 def test_who_waits_for_a_piece_hears_that_the_image_is_closed(scene):
     """Another connection may close it, or the node stop. A piece that comes after that is dropped."""
-    image, told = opened(scene), []
+    image = opened(scene)
+    told: list[object] = []
     image.read(1, None, 100, told.append)
     scene.images.close(image.token)
     image.readers[1].reads.pop()(Rows(b"", b"", end=True))

@@ -172,7 +172,7 @@ def test_a_mistake_of_a_reader_costs_the_others_of_the_round_nothing(answers, se
     def wrong(_):
         raise RuntimeError("planted")
 
-    raised = []
+    raised: list[Exception] = []
     rounds = read_rounds(not_taken=raised.append)
     for done in (answers.append, wrong, answers.append):
         rounds.add(Reader(2.0, done))
