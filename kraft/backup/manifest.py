@@ -80,7 +80,10 @@ class GroupImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An image. `node` made it with the kraft `version`; times are in Unix milliseconds."""
+    """An image. `node` made it with the kraft `version`; times are in Unix milliseconds.
+
+    `founded` is the number of groups with which the cluster was formed, where some were created later.
+    """
 
     format: int
     name: str
@@ -90,6 +93,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created_ms: _Number
     encrypted: bool
     groups: tuple[GroupImage, ...]
+    founded: _Number | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def founded_groups(self) -> int:
+        """The number of groups among which the slots were divided at first."""
+        return self.founded or len(self.groups)
 
     @property
     def bytes(self) -> int:

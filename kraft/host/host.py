@@ -80,7 +80,7 @@ class Host:
         self._tick_seconds = settings.tick_seconds(config)
         self._started_at = clock.seconds()
         formation = settings.formation(config, loaded.identity, machine_version)
-        self.slots = slots = SlotMap(formation.groups)
+        self.slots = slots = SlotMap(formation.groups, loaded.identity.created)
         session = jitter(1 << 62)
         self.peers = peers = Peers(config, clock, formation, loaded.starts, session=session)
         self.transactions = Transactions(config, session, self.groups, clock)
@@ -315,6 +315,7 @@ class Host:
         try:
             now = self._clock.seconds()
             self._context.slowness.tick(now)
+            self._lifecycle.tick(now)
             self.hibernation.tick(now, serving=self._lifecycle.phase == SERVING)
             awake = tuple(self.hibernation.awake.values())  # what a tick answers may wake others
             for group in awake:

@@ -1,11 +1,12 @@
 """From a data directory to groups that serve: a node forms a cluster or joins one, and replays its logs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from kraft.config import Config
-from kraft.host import settings
+from kraft.host import beginning, settings
+from kraft.host.beginning import Beginning
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.membership.changes import MembershipChanges
@@ -21,16 +22,15 @@ from kraft.node.status import (
     SERVING,
     STANDBY,
     STARTING,
+    STOPPING,
     NodeState,
 )
 from kraft.node.values import Identity, Loaded, Transaction
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
 from kraft.raft.membership.configuration import Configuration
-from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Jitter, RaftObserver, Restored
 from kraft.raft.raft import Raft
-from kraft.raft.ready import Persist
 
 FAREWELL_SECONDS = 0.2  # before a disowned node ends: its refusal tells the member that it lost its data
 LEADERLESS_SHARE = 0.01  # of the groups: a node serves while it knows a leader of all others
@@ -42,8 +42,9 @@ class Lifecycle:
     """Starts a node, and lets it form or join a cluster.
 
     It adds each group to `groups` once its log is replayed, and makes its `early` requests again. When the
-    node joins a cluster it sets the number of groups in the slot map. `phase` is how far the node has come:
-    starting, forming, serving or stopping.
+    node joins a cluster it sets the number of groups in the slot map; where that grows later, it begins
+    replicas of those that were created. `phase` is how far the node has come: starting, forming, serving or
+    stopping.
     """
 
     def __init__(
@@ -67,7 +68,8 @@ class Lifecycle:
         self._jitter = jitter
         self._raft_observer = raft_observer
         self._ending = False
-        self._forming = False  # a new identity is on its way to the disk
+        self._writing = False  # a new identity is on its way to the disk
+        self._create_at = 0.0  # monotonic seconds, after the disk was full
 
     def start(self, started: Callable[[], None]) -> None:
         """Replay the log of every group, then call `started`. A node that has not formed calls it at once."""
@@ -91,7 +93,7 @@ class Lifecycle:
             return NodeState(self.phase, self.phase)
         if formation.removed:
             return NodeState(REMOVED, formation.removed)
-        leaderless = [group for group in self._groups.values() if not group.raft.state.leader]
+        leaderless = [g for g in self._groups.values() if not (g.raft.state.leader or self._is_new(g))]
         if len(leaderless) > LEADERLESS_SHARE * len(self._groups):
             return self._without_leader(leaderless)
         fenced = [group for group in self._groups.values() if group.state.fenced]
@@ -109,6 +111,10 @@ class Lifecycle:
         missing = formation.missing
         text = "waiting for a first greeting from " + ", ".join(missing) if missing else "forming"
         return NodeState(FORMING, "; ".join([text, *self._refusals()]))
+
+    def _is_new(self, group: Group) -> bool:
+        """Whether a group was created just now, and has had no leader yet: nobody asks it for anything."""
+        return group.id >= self._peers.formation.identity.groups and group.raft.state.log.last_index == 1
 
     def _without_leader(self, groups: Sequence[Group]) -> NodeState:
         removed = self._peers.formation.removed_unseen
@@ -183,47 +189,74 @@ class Lifecycle:
         """Join the cluster that has added this node. Its log is empty at first; the leader fills it."""
         identity = self._peers.formation.invited(invitation)
         if identity is not None:
-            persist = Persist(0, HardState(), None, (), commit=0)
-            restored = Restored(HardState(), 0, 0, (), (), (), 0)
-            self._begin(_Beginning(identity, persist, restored, joins=True))
+            self._begin(_Start(identity, beginning.EMPTY, joins=True))
 
     def _form(self, identity: Identity | None) -> None:
         """Make the new identity durable, together with the first entry of every group."""
         if identity is None:
             return
         configuration = Configuration.of_voters(identity.members)
-        first = Entry(1, 1, 0, EntryKind.CONFIGURATION, configuration.encode())
-        persist = Persist(0, HardState(term=1), None, (first,), commit=1)
-        restored = Restored(HardState(term=1), 1, 1, ((1, 1),), (first,), ((1, configuration),), 0)
-        self._begin(_Beginning(identity, persist, restored, joins=False))
+        self._begin(_Start(identity, beginning.first_entry(configuration), joins=False))
 
-    def _begin(self, beginning: "_Beginning") -> None:
-        if not self._forming:
-            self._forming = True
-            writes = tuple((id_, beginning.persist) for id_ in range(beginning.identity.groups))
-            transaction = Transaction(writes, beginning.identity)
-            self._context.disk.commit(transaction, partial(self._begun, beginning))
+    def _begin(self, start: "_Start") -> None:
+        if not self._writing:
+            self._writing = True
+            writes = tuple((id_, start.beginning.persist) for id_ in range(start.identity.groups))
+            self._context.disk.commit(Transaction(writes, start.identity), partial(self._begun, start))
 
-    def _begun(self, beginning: "_Beginning", durable: bool) -> None:
+    def _begun(self, start: "_Start", durable: bool) -> None:
         """The node belongs to the cluster from the moment when the disk says so."""
-        clock, observer, identity = self._context.clock, self._context.observer, beginning.identity
+        clock, observer, identity = self._context.clock, self._context.observer, start.identity
+        self._writing = False
         if not durable:
-            self._forming = False
             observer.event("disk_full")
-            clock.call_later(RETRY_SECONDS, partial(self._begin, beginning))
+            clock.call_later(RETRY_SECONDS, partial(self._begin, start))
             return
         self._peers.formation.identity = identity
         if self._slots.groups != identity.groups:
             self._early.abandon()  # they were meant for the group that would have had their keys
-            self._slots.groups = identity.groups
+            self._slots.join(identity.groups)
         cluster, members = identity.cluster, len(identity.members)
-        if beginning.joins:
+        if start.joins:
             observer.event("cluster_joined", cluster=cluster, members=members)
         else:
             observer.event("cluster_formed", cluster=cluster, members=members)
-        restored = dict.fromkeys(range(identity.groups), beginning.restored)
+        restored = dict.fromkeys(range(identity.groups), start.beginning.restored)
         self._start_groups(_Replay(restored, clock.seconds(), None))
         clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
+
+    def tick(self, now: float) -> None:
+        """One tick of the host passed, at `now`: begin replicas of groups that were created meanwhile."""
+        missing = range(self._peers.formation.identity.total, self._slots.groups)
+        if missing and self.phase == SERVING and not self._writing and now >= self._create_at:
+            self._create(missing)
+
+    def _create(self, missing: range) -> None:
+        """Make it durable that this node has replicas of these groups, together with how each one begins."""
+        formed = self._peers.formation.identity
+        identity = replace(formed, created=missing.stop - formed.groups)
+        ledger = self._groups[0].state.machine.keyspace.ledger
+        begin = {id_: beginning.of_created(ledger, id_, identity) for id_ in missing}
+        self._writing = True
+        writes = tuple((id_, each.persist) for id_, each in begin.items())
+        restored = {id_: each.restored for id_, each in begin.items()}
+        done = partial(self._created, identity, restored)
+        self._context.disk.commit(Transaction(writes, identity), done)
+
+    def _created(self, identity: Identity, restored: dict[int, Restored], durable: bool) -> None:
+        """The node has these replicas from the moment when the disk says so."""
+        self._writing = False
+        now = self._context.clock.seconds()
+        if not durable:
+            self._create_at = now + RETRY_SECONDS
+            return
+        self._peers.formation.identity = identity
+        if self.phase != SERVING:
+            return  # the node stops: its next start finds them
+        self._context.observer.event("groups_created", groups=identity.total)
+        for group in self._groups.values():
+            group.raft.contest()
+        self._start_groups(_Replay(restored, now, None))
 
     def _greet_again(self) -> None:
         """Greet the peers that have not formed: they learn only from a new greeting that there is a cluster.
@@ -277,6 +310,9 @@ class Lifecycle:
     def _replayed(self, replay: "_Replay", group: Group) -> None:
         """The log of `group` is applied: it serves from now on."""
         replay.remaining.discard(group.id)
+        group.drain(any(each.drained for each in self._groups.values()))
+        if self._context.persistence.full:
+            group.raft.suspend()
         self._groups[group.id] = group
         group.applier.learn_slots()
         for peer, incarnation in self._peers.incarnations.items():
@@ -289,7 +325,8 @@ class Lifecycle:
         if not replay.remaining:
             seconds = round(self._context.clock.seconds() - replay.begun, 3)
             self._context.observer.event("log_replayed", groups=len(replay.groups), seconds=seconds)
-            self.phase = SERVING
+            if self.phase != STOPPING:
+                self.phase = SERVING
             if replay.started is not None:
                 replay.started()
 
@@ -302,15 +339,11 @@ def _names(groups: Sequence[Group]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Beginning:
-    """A new identity, the first write of every group, and the state of a group after it.
-
-    `joins`: the cluster exists already, and has added this node.
-    """
+class _Start:
+    """A new identity, and how every group begins. `joins`: the cluster exists, and has added this node."""
 
     identity: Identity
-    persist: Persist
-    restored: Restored
+    beginning: Beginning
     joins: bool
 
 

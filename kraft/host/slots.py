@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from kraft.kv.created_groups import created_count
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.slot_map import MapState, saved_map, static_ranges
 from kraft.kv.slots import SLOTS, SlotState, SlotTable
@@ -22,21 +23,27 @@ class SlotView:
 
 
 class SlotMap:
-    """The slots of a cluster that was formed with `groups` groups: divided evenly, until some of them move.
+    """The slots of a cluster that was formed with `founded` groups: divided evenly, until some of them move.
 
-    A node that joins a cluster takes its number of groups. Nobody is served before, so that number is the
-    only one which a request ever sees. `plan` is the map in group 0, None before the first move; `sources`
-    are the groups out of which it plans a move. `view` is what this node has learned from the states of its
-    replicas, None if that is nothing. A replica may lag, so an owner may be one of before: the state of its
-    group decides. `changes` counts the views.
+    `groups` counts all groups of the cluster, as far as this node knows: those that were created later as
+    well. A node that joins a cluster takes its numbers. Nobody is served before, and then the number only
+    grows. `plan` is the map in group 0, None before the first move; `sources` are the groups out of which it
+    plans a move. `view` is what this node has learned from the states of its replicas, None if that is
+    nothing. A replica may lag, so an owner may be one of before: the state of its group decides. `changes`
+    counts the views.
     """
 
-    def __init__(self, groups: int = 1) -> None:
-        self.groups = groups
+    def __init__(self, founded: int = 1, created: int = 0) -> None:
+        self.founded = founded
+        self.groups = founded + created
         self.changes = 0
         self.plan: MapState | None = None
         self.sources: frozenset[int] = frozenset()
         self.view: SlotView | None = None
+
+    def join(self, founded: int) -> None:
+        """The node is in a cluster that was formed with so many groups."""
+        self.founded = self.groups = founded
 
     @property
     def version(self) -> int:
@@ -46,7 +53,7 @@ class SlotMap:
     def group_of(self, slot: int) -> int:
         """The id of the group that owns `slot` (0 to 16,383)."""
         view = self.view
-        return slot * self.groups // SLOTS if view is None else view.owners[slot]
+        return slot * self.founded // SLOTS if view is None else view.owners[slot]
 
     def ranges(self) -> list[tuple[int, int, int]]:
         """The (first slot, last slot, group) of all slots, in ascending order and without gaps.
@@ -55,11 +62,11 @@ class SlotMap:
         """
         if self.view is not None:
             return list(self.view.ranges)
-        return [(each.first, each.last, each.group) for each in static_ranges(self.groups)]
+        return [(each.first, each.last, each.group) for each in static_ranges(self.founded)]
 
     def share(self, group: int) -> tuple[int, int]:
         """The first and the last slot that the group had when the cluster was formed, (0, -1) if none."""
-        found = static_ranges(self.groups)
+        found = static_ranges(self.founded)
         return (found[group].first, found[group].last) if group < len(found) else (0, -1)
 
     def is_moving(self, group: int, keyspace: Keyspace) -> bool:
@@ -68,8 +75,9 @@ class SlotMap:
         return group in self.sources or (table is not None and table.is_moving)
 
     def follow(self, group: int, keyspace: Keyspace) -> None:
-        """What the replica of `group` knows of slots has changed: learn from it who owns them."""
+        """What the replica of `group` knows of slots or groups has changed: learn from it."""
         if group == 0:
+            self.groups = max(self.groups, self.founded + created_count(keyspace.ledger))
             self.plan = plan = saved_map(keyspace.ledger)
             self.sources = frozenset([move.source for move in (plan.moves if plan else ())])
         if keyspace.slots is not None:
@@ -81,7 +89,7 @@ class SlotMap:
         That a slot is gone is no claim: it may have gone on from there.
         """
         if self.view is None:
-            owners, epochs = [slot * self.groups // SLOTS for slot in range(SLOTS)], [0] * SLOTS
+            owners, epochs = [slot * self.founded // SLOTS for slot in range(SLOTS)], [0] * SLOTS
         else:
             owners, epochs = list(self.view.owners), list(self.view.epochs)
         changed = False

@@ -33,6 +33,7 @@ class LedgerKind(IntEnum):
     SLOTS = 9  # slots that move between groups: `kraft.kv.slots`
     MOVE = 10
     MAP = 11  # the slots of all groups, in group 0: `kraft.kv.slot_map`
+    GROUP = 12  # groups created since the cluster was formed, in group 0: `kraft.kv.created_groups`
 
 
 _KINDS = max(LedgerKind) + 1

@@ -14,7 +14,19 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-from kraft.kv import bits, keys, libraries, locks, moves, scripts, slot_map, strings, transactions, users
+from kraft.kv import (
+    bits,
+    created_groups,
+    keys,
+    libraries,
+    locks,
+    moves,
+    scripts,
+    slot_map,
+    strings,
+    transactions,
+    users,
+)
 from kraft.kv.checkpoint import Capture
 from kraft.kv.commands import Command, Evaluated, Exec, Guarded, Once, Put
 from kraft.kv.errors import BrokenInvariant
@@ -155,8 +167,12 @@ def _step(function: Callable[[MachineState, Any, Run], Reply], state: MachineSta
     return function(state, command, _run)
 
 
-STEPS: frozenset[type] = frozenset((*transactions.FUNCTIONS, *moves.FUNCTIONS, *slot_map.FUNCTIONS))
-"""The types of the steps of transactions over several groups and of moves of slots, and what plans these."""
+STEPS: frozenset[type] = frozenset(
+    (*transactions.FUNCTIONS, *moves.FUNCTIONS, *slot_map.FUNCTIONS, *created_groups.FUNCTIONS)
+)
+"""The types of the steps of transactions over several groups and of moves of slots, of what plans these, and
+of what creates groups.
+"""
 
 FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     **strings.FUNCTIONS,
@@ -172,6 +188,7 @@ FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     Once: _once,
     **moves.FUNCTIONS,
     **slot_map.FUNCTIONS,
+    **created_groups.FUNCTIONS,
     **{type_: partial(_step, function) for type_, function in transactions.FUNCTIONS.items()},
 }
 """The function of each command."""

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kraft.kv.commands import EndMove, PlanMove, PlanMoves, RenewMove, StopMove
+from kraft.kv.created_groups import created_count
 from kraft.kv.ledger import Ledger, LedgerKind
 from kraft.kv.replies import Reply
 from kraft.kv.slots import SLOTS
@@ -138,6 +139,7 @@ def _planned(
 ) -> Reply:
     """Plan moves, all or none."""
     before = known.last
+    groups += created_count(state.keyspace.ledger)
     for first, last, receiver in moves:
         if not (0 <= first <= last < SLOTS and 0 <= receiver < groups):
             return MapReply(MapOutcome.UNKNOWN).to_reply()

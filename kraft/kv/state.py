@@ -17,8 +17,8 @@ class MachineState:
 
     `repeats` counts commands of KRAFT ONCE that were answered by the reply to the first use of their token,
     `expired` the keys that fell due.
-    `users_changed` is set by a change of users, and `slots_changed` by one of slots or of their map; whoever
-    has taken note of it sets it back.
+    `users_changed` is set by a change of users, and `slots_changed` by one of slots, of their map or of the
+    groups; whoever has taken note of it sets it back.
     A command that changes something takes the next revision, and the keys it changed carry it.
     """
 

@@ -14,7 +14,7 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
               PutLibrary DeleteLibrary FlushLibraries
     4         Prepare Commit Resolve Forget Decide ChangeUsers
     5         Open Import Freeze Activate Cancel Unfreeze Release Sweep Close
-              PlanMove PlanMoves RenewMove StopMove EndMove
+              PlanMove PlanMoves RenewMove StopMove EndMove AddGroups
 """
 
 from kraft.int64 import parse_int64

@@ -213,6 +213,15 @@ class RebalanceSlots(msgspec.Struct, frozen=True, array_like=True, tag=25):
 SlotChange = MoveSlots | CancelMove | SplitGroup | MergeGroups | RebalanceSlots
 """What the node that is asked lets group 0 plan (`host.moves.planner`)."""
 
+class CreateGroups(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """Let the cluster have as many as `groups` groups. Those that are created have no slots.
+
+    The result is the number of groups, which is higher where there were more before.
+    """
+
+    groups: int
+
+
 AdminCommand = (
     Add
     | Remove
@@ -235,6 +244,7 @@ AdminCommand = (
     | HoldProposals
     | LogHeldMarker
     | SlotChange
+    | CreateGroups
 )
 LOCAL = (
     Drain,

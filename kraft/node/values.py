@@ -19,8 +19,8 @@ _Number = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 class Identity:
     """Who this node is. `cluster` is '' and `members` is () until the node has formed or joined a cluster.
 
-    `members` are the founders of the cluster, sorted, and `groups` is its number of Raft groups, which does
-    not change: the cluster id is made from both.
+    `members` are the founders of the cluster, sorted, and `groups` is the number of Raft groups with which it
+    was formed: the cluster id is made from both. `created` is how many groups this node has made since.
     """
 
     id: str
@@ -28,6 +28,12 @@ class Identity:
     cluster: str = ""
     members: tuple[Member, ...] = ()
     groups: int = 1
+    created: int = 0
+
+    @property
+    def total(self) -> int:
+        """The number of groups of which this node has a replica."""
+        return self.groups + self.created
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):

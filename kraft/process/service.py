@@ -145,7 +145,7 @@ class NodeService(Service):
             config, self._path or "", self._reactor, self._telemetry
         )
         store = self._store = self._open_store()
-        self._connections = room_for_clients(store.loaded.identity.groups)
+        self._connections = room_for_clients(store.loaded.identity.total)
         self._host = self._make_host(store)
         self._links = self._make_links(secret)
         self._telemetry.watch(self._host, store, config.node.data)

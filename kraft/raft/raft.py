@@ -5,6 +5,7 @@ returned. See docs/design/consensus.md for the protocol as a whole.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from kraft.raft import elections, snapshots
 from kraft.raft.membership.configuration import Base, Configuration
@@ -35,7 +36,6 @@ class Raft:
 
     After any sequence of inputs the host calls `take_ready` and carries the result out. It reads `state`, and
     changes nothing there. Any method may raise `InvariantViolation`; then the group must stop.
-
     The `incarnation` tells this node apart from another member under the same id. An empty one matches any,
     which is enough where ids never return.
     """
@@ -289,6 +289,10 @@ class Raft:
         """The disk has room again."""
         self.state.suspended = False
 
+    def contest(self) -> None:
+        """There are several groups by now: campaign in the place of a candidate with a shorter log."""
+        self.state.settings = replace(self.state.settings, contests=True)
+
     def drain(self, on: bool) -> None:
         """While `on`, never campaign, not even on the leader's request. A leader goes on leading."""
         self.state.draining = on
@@ -302,10 +306,7 @@ class Raft:
     # Snapshots and compaction
 
     def compact(self, index: int) -> None:
-        """Drop the entries up to `index`, at most `applied`; the next `Persist` carries the new base.
-
-        Nothing happens if they are gone already. Any number may go at once; the disk prefers few.
-        """
+        """Drop the entries up to `index`, at most `applied`; the next `Persist` has the base, if it moves."""
         snapshots.compact(self.state, index)
 
     def install(self, base: Base, state_file: int) -> bool:

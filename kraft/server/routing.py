@@ -10,7 +10,8 @@ from kraft.server.ports import NodeHost
 class Routing:
     """Finds the groups of a request.
 
-    A node that joins a cluster learns the number of groups late (`SlotMap`), so nothing here remembers it.
+    A node that joins a cluster learns the number of groups late (`SlotMap`), and it may grow, so nothing here
+    remembers it.
     """
 
     def __init__(self, host: NodeHost, *, redirect: bool) -> None:

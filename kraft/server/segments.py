@@ -150,14 +150,19 @@ class ScriptSegment(WriteSegment):
 
 
 class ReadSegment(Segment):
-    """Reads: all are answered from the same view, at the level that the connection has chosen."""
+    """Reads: all are answered from the same view, at the level that the connection has chosen.
+
+    `checked`: there were several groups when they were asked, so that the host asks who owns the keys.
+    """
 
     items: list[tuple[ReadSpec, Request]] = []
+    checked: bool = False
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[View | Exception], None]) -> None:
+        self.checked = host.slots.groups > 1
         if state.readonly:
             host.read_stale(self.group, done, self._keys)
-        elif host.slots.groups > 1:
+        elif self.checked:
             host.read_keys(self.group, self._keys, done, state.fresh)
         else:
             host.read(self.group, done, state.fresh)
@@ -169,6 +174,9 @@ class ReadSegment(Segment):
         """Replies up to REPLY_BYTES, and the one that goes beyond."""
         replies: list[Reply] = []
         size = 0
+        if outcome.keyspace.slots is not None and not self.checked:  # groups were created meanwhile
+            self.moved = True
+            return [errors.SLOT_MOVED] * len(self.items)
         for spec, request in self.items:
             try:
                 reply = spec.run(outcome, request)

@@ -37,7 +37,7 @@ class SlotCover:
 
     def _parts(self, slots: SlotMap) -> list[tuple[int, int]]:
         """The first and the last slot of each part, group by group."""
-        static = static_ranges(slots.groups)
+        static = static_ranges(slots.founded)
         parts: list[tuple[int, int]] = []
         for group, ranges in self._seen.items():
             if ranges is not None:

@@ -99,7 +99,7 @@ class Validation:
         self._small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
 
     def _learn_groups(self) -> None:
-        """The number of groups is known: once at most, before anything is served (see SlotMap)."""
+        """There are several groups: from the beginning, or by now (see SlotMap)."""
         self._groups = self._port.routing.slots.groups
         self._learn(in_all_groups(self._known))
 

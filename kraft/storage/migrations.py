@@ -13,8 +13,9 @@ import apsw
 from kraft.storage.errors import NewerVersion, UnknownVersion
 from kraft.storage.sqlite import APPLICATION_ID, single
 
-ALWAYS = 2  # the schema of the log of one group; SEVERAL_GROUPS is that of others
-SEVERAL_GROUPS = 3
+ALWAYS = 2  # the schema of the log of one group
+SEVERAL_GROUPS = 3  # the cluster was formed with several groups
+CREATED_GROUPS = 4  # groups were created since
 
 _FILE_NAME = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 
@@ -67,10 +68,10 @@ def check_and_upgrade(
     return version + len(steps)
 
 
-def mark_several_groups(connection: apsw.Connection) -> None:
-    """Let a log database say that it has several groups, inside a transaction of the caller's."""
-    if single(connection, "PRAGMA user_version") < SEVERAL_GROUPS:
-        apply(connection, load()[SEVERAL_GROUPS - 1])
+def raise_schema(connection: apsw.Connection, to: int) -> None:
+    """Bring a log database to the version `to` at least, inside a transaction of the caller's."""
+    for migration in load()[single(connection, "PRAGMA user_version") : to]:
+        apply(connection, migration)
 
 
 def check(

@@ -34,6 +34,7 @@ LEVELS: dict[str, str] = {
     # cluster and consensus
     "cluster_formed": "info",
     "cluster_joined": "info",
+    "groups_created": "info",
     "groups_option_ignored": "warning",
     "configuration_changed": "info",
     "learner_promoted": "info",

@@ -66,6 +66,7 @@ TAGS: dict[Any, tuple[int, int]] = {
     kv.StopMove: (112, 5),
     kv.EndMove: (113, 5),
     kv.PlanMoves: (114, 5),
+    kv.AddGroups: (120, 5),
 }
 
 
@@ -121,6 +122,7 @@ def test_the_machine_applies_every_command_of_its_version():
             kv.PlanMoves(((1, 2, 3), (4, 5, 6)), 7, 8, 9),
             b"\x01\x91\x95\x72\x92\x93\x01\x02\x03\x93\x04\x05\x06\x07\x08\x09",
         ),
+        (kv.AddGroups(1, 2, b"c"), b"\x01\x91\x94\x78\x01\x02\xc4\x01c"),
     ],
 )
 def test_the_bytes_stay_as_they_are(command, data):

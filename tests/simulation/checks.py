@@ -125,7 +125,7 @@ class Checks:
         """Check a replica of which something may have changed."""
         raft = group.raft
         if type(raft) is not Watched:
-            raft = self._watch(group)
+            raft = self._watch(process, group)
         state = raft.state
         log = state.log
         places = (log.last_index, log.durability.durable, state.commit, group.state.index)
@@ -139,9 +139,13 @@ class Checks:
             if not before or before[-1] != group.state.index:
                 self._equal_state(process, group)
 
-    def _watch(self, group: Group) -> Watched:
-        count = len(self._checkers)
+    def _watch(self, process: "Process", group: Group) -> Watched:
+        count = process.host.slots.groups
         demand(group.id < count, f"there is a group {group.id} in a cluster of {count} groups")
+        for created in range(len(self._checkers), group.id + 1):
+            self._checkers[created] = InvariantChecker()
+            self.committed.append(CommittedLog(created))
+            self._checked[created] = 0
         checker = self._checkers[group.id]
         group.raft = raft = Watched(group.raft, checker)
         checker.restarted(raft)

@@ -2,6 +2,8 @@
 
 from tests.simulation.mutation import Mutation
 
+_CREATED = "tests/host/test_created_groups.py"
+
 GROUP_MUTATIONS = (
     Mutation(
         "members changed in group 0 only",
@@ -25,6 +27,46 @@ GROUP_MUTATIONS = (
         "identity = self._identity(message.founders, self.groups)",
         "whoever joins takes the number of the cluster",
         80,
+    ),
+    Mutation(
+        "created groups begin without their first entry on disk",
+        "kraft/host/lifecycle.py",
+        "self._context.disk.commit(Transaction(writes, identity), done)",
+        "self._context.disk.commit(Transaction((), identity), done)",
+        "the number of groups and their first entries are one transaction",
+        test=_CREATED,
+    ),
+    Mutation(
+        "groups are created while their members change",
+        "kraft/host/admin/group_creation.py",
+        "not first.membership.is_complete or self._groups_differ(first)",
+        "False",
+        "a created group has the members of group 0",
+        test=_CREATED,
+    ),
+    Mutation(
+        "a change of the members leaves created groups out",
+        "kraft/host/admin/executor.py",
+        "if isinstance(outcome, Exception) or self._slots.groups == groups:",
+        "if True:",
+        "a command is answered when all groups have done it",
+        test=_CREATED,
+    ),
+    Mutation(
+        "groups are created again by the same command",
+        "kraft/kv/created_groups.py",
+        "if command.first != following or not",
+        "if not",
+        "a command that comes twice has its effect once",
+        test="tests/kv/test_created_groups.py",
+    ),
+    Mutation(
+        "slots are divided among the groups that there are by now",
+        "kraft/host/slots.py",
+        "        self.groups = founded + created\n",
+        "        self.groups = self.founded = founded + created\n",
+        "the slots are divided by the number of groups at the beginning",
+        test=_CREATED,
     ),
     Mutation(
         "groups that have changed asked again",

@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 
 from kraft.kv.checkpoint import Capture, Checkpoint
-from kraft.node.values import Identity, Loaded, Received, Transaction
+from kraft.node.values import Loaded, Received, Transaction
 from kraft.raft.messages import Entry
 from kraft.raft.ready import Persist
 from kraft.storage.errors import StorageError
@@ -126,9 +126,8 @@ class RealStorage:
         )
         loaded = self._states.loaded
         self._compare(loaded)
-        found = loaded.identity
         return Loaded(
-            Identity(found.id, found.incarnation, found.cluster, found.members, found.groups),
+            loaded.identity,
             loaded.groups,
             loaded.checkpoints,
             loaded.fenced,
@@ -171,7 +170,7 @@ class RealStorage:
 
     def _difference(self, loaded: Any) -> str:
         mine, found = self.platter.identity, loaded.identity
-        if (mine.incarnation, mine.cluster) != (found.incarnation, found.cluster):
+        if mine != found:
             return f"identity {found}, not {mine}"
         assert self._database is not None
         for group, log in self.platter.groups.items():

@@ -1,5 +1,7 @@
 """The directory says how many groups its cluster has."""
 
+from dataclasses import replace
+
 import apsw
 import msgspec
 import pytest
@@ -26,13 +28,17 @@ def opened(path):
     )
 
 
-def form(path, groups, written=None):
-    """A directory of a cluster with `groups` groups, of which `written` have a log."""
+def form(path, groups, written=None, created=0):
+    """A directory of a cluster with `groups` groups, of which `written` have a log, and `created` ones."""
     database = opened(path)
     first = Entry(1, 1, 0, EntryKind.CONFIGURATION, Configuration.of_voters(FOUNDERS).encode())
     write = Persist(0, HardState(term=1), None, (first,), commit=1)
     writes = tuple((group, write) for group in range(groups if written is None else written))
-    assert database.commit([Transaction(writes, Identity("K1", "a" * 32, "c" * 32, FOUNDERS, groups))])
+    identity = Identity("K1", "a" * 32, "c" * 32, FOUNDERS, groups)
+    assert database.commit([Transaction(writes, identity)])
+    if created:
+        writes = tuple((group, write) for group in range(groups, groups + created))
+        assert database.commit([Transaction(writes, replace(identity, created=created))])
     database.close()
 
 
@@ -83,6 +89,29 @@ def test_a_log_without_one_of_its_groups_is_damaged(tmp_path):
     form(tmp_path / "data", 3, written=2)
     with pytest.raises(DamagedLog, match="it holds the groups 0, 1, and the cluster has 3"):
         opened(tmp_path / "data")
+
+
+@pytest.mark.parametrize(("groups", "created"), [(1, 1), (1, 127), (3, 2)])
+def test_groups_that_are_created_later_are_kept_apart(tmp_path, groups, created):
+    """The cluster id and the first division of the slots are those of the groups at the beginning."""
+    form(tmp_path / "data", groups, created=created)
+    database = opened(tmp_path / "data")
+    loaded = database.loaded
+    database.close()
+    assert (loaded.identity.groups, loaded.identity.created) == (groups, created)
+    assert loaded.identity.members == FOUNDERS
+    assert list(loaded.groups) == list(range(groups + created))
+    assert [row[0] for row in rows(tmp_path, "PRAGMA user_version")] == [4]
+
+
+def test_a_program_without_created_groups_refuses_them_in_one_line(tmp_path):
+    """It would divide the slots among all groups. It knows the schemas up to 3."""
+    form(tmp_path / "data", 1, created=2)
+    earlier = migrations.load()[:3]
+    connection = apsw.Connection(str(tmp_path / "data" / "log.db"))
+    with pytest.raises(NewerVersion, match="has schema 4, this version of kraft knows up to 3: run"):
+        migrations.check_and_upgrade(connection, earlier)
+    connection.close()
 
 
 def founders(tmp_path):

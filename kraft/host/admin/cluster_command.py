@@ -53,12 +53,16 @@ class GroupRound:
 
 
 class ClusterCommand:
-    """Carries out one command in the groups 0 up to `groups` - 1. `ask` gives it to the leader of one."""
+    """Carries out one command in the groups 0 up to `groups` - 1. `ask` gives it to the leader of one.
 
-    def __init__(self, groups: int, ask: Ask, done: AdminDone) -> None:
+    `again`: a part of them has done it for this very command.
+    """
+
+    def __init__(self, groups: int, ask: Ask, done: AdminDone, *, again: bool = False) -> None:
         self._groups = range(groups)
         self._ask = ask
         self._done = done
+        self._again = again
         self._rounds: list[list[int]] = []  # groups that are still to be changed
         self._changed: Outcomes = {}
         self._left_out: list[int] = []  # groups that seemed to be as the command wants them
@@ -76,6 +80,8 @@ class ClusterCommand:
             self._done(refusal)
         elif _differ(outcomes):
             self._done(AdminRefused(f"nothing was done: {OTHER_NODE}"))
+        elif not left and self._again:
+            self._done("OK")
         elif not left:
             self._ask(0, command, self._done)  # which says so
         else:

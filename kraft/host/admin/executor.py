@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from kraft.host.admin.cluster_command import ClusterCommand
+from kraft.host.admin.cluster_command import Ask, ClusterCommand
+from kraft.host.admin.group_creation import GroupCreation
 from kraft.host.admin.held_markers import NOT_HELD, HeldMarkers
 from kraft.host.admin.image_commands import ImageCommand, ImageCommands
 from kraft.host.admin.requests import AdminRequests, PendingCommand, reply
@@ -30,6 +31,7 @@ from kraft.node.admin import (
     AdminDone,
     AdminOutcome,
     Compact,
+    CreateGroups,
     Demote,
     Drain,
     HoldProposals,
@@ -84,6 +86,7 @@ class AdminExecutor:
         self._images = images
         self._planner = planner
         self._wake = wake
+        self._creation = GroupCreation(groups, context.slots)
         self._requests = AdminRequests(first_request)
         self._tokens = count(first_request)  # of holds
 
@@ -99,16 +102,34 @@ class AdminExecutor:
             return
         seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
         ask = partial(self._ask, self._clock.seconds() + seconds)
-        groups, one = self._slots.groups, command.group if isinstance(command, TransferLeadership) else -1
+        groups, one = self._slots.groups, _only(command)
         if one >= groups:
             refusal = AdminRefused(f"there is no group {one}: the groups are 0 to {groups - 1}")
             self._clock.call_soon(partial(done, refusal))
+        elif isinstance(command, MembershipChange):
+            self._change_all(groups, ask, command, done)
         elif groups == 1 or one >= 0:
             ask(max(0, one), command, done)
-        elif isinstance(command, MembershipChange):
-            ClusterCommand(groups, ask, done).change(command)
         else:
             ClusterCommand(groups, ask, done).ask_all(command)
+
+    def _change_all(
+        self, groups: int, ask: Ask, command: MembershipChange, done: AdminDone, *, again: bool = False
+    ) -> None:
+        ended = partial(self._changed_all, groups, ask, command, done)
+        if groups == 1:
+            ask(0, command, ended)
+        else:
+            ClusterCommand(groups, ask, ended, again=again).change(command)
+
+    def _changed_all(
+        self, groups: int, ask: Ask, command: MembershipChange, done: AdminDone, outcome: AdminOutcome
+    ) -> None:
+        """Repeat it where groups were created meanwhile: they may have begun without the change."""
+        if isinstance(outcome, Exception) or self._slots.groups == groups:
+            done(outcome)
+        else:
+            self._change_all(self._slots.groups, ask, command, done, again=True)
 
     def mark(self, done: AdminDone) -> None:
         """Let every replica take a checkpoint, those of several groups at one moment.
@@ -226,6 +247,9 @@ class AdminExecutor:
         self._turns.wake(group.id)
         done(AdminRefused(NOT_HELD) if marker is None else list(marker))
 
+    def _create_groups(self, group: Group, command: CreateGroups, done: AdminDone) -> None:
+        self._creation.do(group, command, done)
+
     def _verify(self, group: Group, _: Verify, done: AdminDone) -> None:
         if not group.take_checkpoint(partial(self._verify_checkpoint, group, done)):
             done(NotLeader(0, ""))
@@ -268,6 +292,7 @@ class AdminExecutor:
         Reseed: _reseed,
         HoldProposals: _hold,
         LogHeldMarker: _mark_held,
+        CreateGroups: _create_groups,
     }
 
     # -- on this node ---------------------------------------------------------------------------------
@@ -299,3 +324,10 @@ class AdminExecutor:
             done(AdminRefused(f"still leads group {ids}: {self._transfers.obstacle(led[0])}"))
         else:
             done("OK")
+
+
+def _only(command: AdminCommand) -> int:
+    """The one group that a command is for, -1 if that is not said."""
+    if isinstance(command, CreateGroups):
+        return 0
+    return command.group if isinstance(command, TransferLeadership) else -1

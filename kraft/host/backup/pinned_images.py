@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
+from msgspec import UNSET
 
 from kraft import __version__
 from kraft.backup.manifest import FORMAT, GroupImage, Manifest
@@ -288,6 +289,10 @@ class PinnedImages:
         opening.done = None
         if opening in self._opening:
             self._opening.remove(opening)
+        if len(opening.readers) < self._slots.groups:
+            opening.done = done
+            self._fail(opening, AdminRefused("groups were created meanwhile: repeat it"))
+            return
         groups = tuple(
             GroupImage.of(group, opening.readers[group].checkpoint) for group in sorted(opening.readers)
         )
@@ -300,6 +305,7 @@ class PinnedImages:
             created_ms=opening.created_ms,
             encrypted=False,
             groups=groups,
+            founded=self._slots.founded if self._slots.founded < len(groups) else UNSET,
         )
         self._token += 1
         image = PinnedImage(self._token, head, opening.readers, self._clock.seconds())

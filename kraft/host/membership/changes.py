@@ -172,6 +172,11 @@ class MembershipChanges:
             self._answer(self._logged, Uncertain())
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the configuration is committed, and no change of it is under way or waits."""
+        return self._idle and not (self.pending or self._admission.under_way)
+
+    @property
     def _idle(self) -> bool:
         """Whether a change may begin, as far as can be seen from here."""
         state = self._raft.state

@@ -71,7 +71,7 @@ class Formation:
 
     @property
     def groups(self) -> int:
-        """The number of groups of the cluster, or with which this node would form one."""
+        """The number of groups with which the cluster was formed, or with which this node would form one."""
         return self.identity.groups if self.formed else self.wanted_groups
 
     @property
@@ -80,9 +80,9 @@ class Formation:
         mine = self.identity
         is_founder = any(member.incarnation == mine.incarnation for member in mine.members)
         needs_none = self.wanted_groups == 1 and not is_founder  # it was added
-        if not self.formed or self.wanted_groups == mine.groups or needs_none:
+        if not self.formed or self.wanted_groups in (mine.groups, mine.total) or needs_none:
             return ""
-        return f"cluster.groups counts only when a cluster forms: this one has {_groups(mine.groups)}"
+        return f"cluster.groups counts only when a cluster forms: this one has {_groups(mine.total)}"
 
     @property
     def missing(self) -> list[str]:

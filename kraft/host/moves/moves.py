@@ -51,13 +51,13 @@ class Moves:
 
     def plan(self, first: int, last: int, receiver: int, done: WriteDone) -> None:
         """Plan a move of slots, as `PlanMove`. It begins by itself."""
-        command = PlanMove(first, last, receiver, self._slots.groups)
+        command = PlanMove(first, last, receiver, self._slots.founded)
         self._requests.write(0, [command], COMMAND_BYTES, done)
 
     def plan_all(self, steps: Sequence[PlanStep], seen: MapState, done: WriteDone) -> None:
         """Plan the moves that were computed from the map `seen`, as `PlanMoves`. They begin by themselves."""
         ranges = tuple([(step.first, step.last, step.receiver) for step in steps])
-        command = PlanMoves(ranges, self._slots.groups, seen.version, seen.last)
+        command = PlanMoves(ranges, self._slots.founded, seen.version, seen.last)
         self._requests.write(0, [command], COMMAND_BYTES * len(steps), done)
 
     def stop(self, id_: int, done: WriteDone) -> None:

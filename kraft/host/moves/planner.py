@@ -82,7 +82,7 @@ class MovePlanner:
     def _looked(self, looked: MapDone, done: AdminDone, outcome: ReadOutcome) -> None:
         if isinstance(outcome, View):
             known = saved_map(outcome.keyspace.ledger)
-            looked(known or MapState(0, 0, static_ranges(self._slots.groups)))
+            looked(known or MapState(0, 0, static_ranges(self._slots.founded)))
         else:
             done(outcome)
 

@@ -10,6 +10,7 @@ from kraft.host.requests.coalescer import Coalescer
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.lock_waits import LockWaits
+from kraft.host.requests.proposal import Batch, Proposal, WriteDone
 from kraft.host.requests.proposals import Proposals
 from kraft.host.requests.proposer import Proposer
 from kraft.host.requests.raise_waits import RaiseWaits
@@ -18,6 +19,7 @@ from kraft.host.requests.reads import Reads
 from kraft.host.requests.timing import Timing
 from kraft.host.requests.transaction_waits import TransactionWaits
 from kraft.host.requests.writes import Writes
+from kraft.kv.commands import Command
 from kraft.peerwire.messages import Forward, Message, ReadIndex
 from kraft.raft.raft import Raft
 
@@ -37,6 +39,8 @@ class Requests:
         self._raft = raft
         self._group = group
         self._turns = context.turns
+        self._clock = context.clock
+        self._write_timeout = timing.write_timeout
         self._route = route = LeaderRoute(raft)
         self._rounds = rounds = ReadRounds(
             group, first_request, timing.round_timeout, timing.leader_wait, context.not_taken
@@ -74,6 +78,20 @@ class Requests:
         """Take no more writes from other nodes, and let no client wait for a lock."""
         self.writes.refuses_peers = True
         self.lock_waits.refuse()
+
+    def log_now(self, command: Command, size: int, done: WriteDone) -> bool:
+        """On the leader: log `command` before anything that may come next. False if that is impossible now.
+
+        It must be of the version in force. `size` and `done` are those of `Writes.write`. Raises NotLeading.
+        """
+        logged = self.proposer.propose([command]) if self.proposer.may_propose else None
+        if logged is None:
+            return False
+        now = self._clock.seconds()
+        proposal = Proposal(now + self._write_timeout, done, [command], size, now)
+        self.proposals.log(Batch(*logged, [proposal], [command], now))
+        self._turns.wake(self._group)
+        return True
 
     def turn(self) -> None:
         """Let requests that wait go on: into the log and into rounds, or to the leader."""

@@ -26,6 +26,7 @@ from kraft.kv.commands.codec import (
     needed_version,
 )
 from kraft.kv.commands.exec import Change, Evaluated, Exec, Look, Step, Watched
+from kraft.kv.commands.group import AddGroups
 from kraft.kv.commands.keys import (
     UNBOUNDED,
     ClearExpiry,
@@ -94,6 +95,7 @@ __all__ = [
     "UNBOUNDED",
     "VALUE_BYTES_MAX",
     "Activate",
+    "AddGroups",
     "AppendValue",
     "BitField",
     "BitOperation",

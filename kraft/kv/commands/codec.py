@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from kraft.kv.commands.exec import Change, Evaluated, Exec, Step
+from kraft.kv.commands.group import AddGroups
 from kraft.kv.commands.keys import Expiry
 from kraft.kv.commands.lock import Guarded
 from kraft.kv.commands.move import MoveCommand
@@ -18,7 +19,7 @@ from kraft.kv.errors import UnknownCommand
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
 PlainCommand = Change | Exec | Evaluated | Once | ScriptCall | UserCommand
-Command = PlainCommand | TransactionCommand | MoveCommand | MapCommand
+Command = PlainCommand | TransactionCommand | MoveCommand | MapCommand | AddGroups
 
 MAY_CALL: frozenset[type] = frozenset({ScriptCall, Once, Exec})
 """The types of commands that may need an evaluation: `calls_script` tells."""

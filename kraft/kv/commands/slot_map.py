@@ -15,9 +15,10 @@ _SINCE = 5
 class PlanMove(msgspec.Struct, frozen=True, array_like=True, tag=110, gc=False):
     """Plans a move of the slots from `first` to `last`, all of one group, to the group `receiver`.
 
-    `groups` is how many groups the cluster was formed with. Replies PLANNED with the number of the move;
-    OWNED with a group, if several have slots of the range, or the receiver has them; OVERLAPS with the number
-    of a move that has some of them; FULL; UNKNOWN if there are no such slots, or no such group.
+    `groups` is how many groups the cluster was formed with; the receiver may have been created later. Replies
+    PLANNED with the number of the move; OWNED with a group, if several have slots of the range, or the
+    receiver has them; OVERLAPS with the number of a move that has some of them; FULL; UNKNOWN if there are no
+    such slots, or no such group.
     """
 
     since: ClassVar[int] = _SINCE

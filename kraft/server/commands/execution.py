@@ -21,6 +21,7 @@ from kraft.kv.footprint import declared
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.kv.versions import MACHINE_VERSION
+from kraft.node.errors import NotOwner
 from kraft.resp.render import payload_bytes, render
 from kraft.resp.values import Encoded, Error, Reply
 from kraft.server import errors
@@ -148,11 +149,17 @@ class Execution:
             keys = partial(_keys, self.transaction)
             host.read_keys(self.group, keys, partial(self._viewed, {}, done, self.group), state.fresh)
         else:
-            host.read(self.group, partial(self._viewed, {}, done, self.group), state.fresh)
+            host.read(self.group, partial(self._viewed_alone, done), state.fresh)
 
     def _written(self, done: Done, outcome: list[Outcome] | Exception) -> None:
         reply: Any = outcome
         self._took_place(done, outcome if isinstance(outcome, Exception) else {self.group: reply[0]})
+
+    def _viewed_alone(self, done: Done, outcome: View | Exception) -> None:
+        """Of the only group. Others may have been created meanwhile, and may have its slots."""
+        if isinstance(outcome, View) and outcome.keyspace.slots is not None:
+            outcome = NotOwner()
+        self._viewed({}, done, self.group, outcome)
 
     def _viewed(self, replies: dict[int, Any], done: Done, group: int, outcome: View | Exception) -> None:
         if isinstance(outcome, Exception):

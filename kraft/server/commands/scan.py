@@ -56,12 +56,12 @@ class Scan:
 
     def parts(self, groups: Sequence[int], slots: SlotMap) -> "dict[int, Scan]":
         """The groups that have slots of one share; where a scan has begun, also others than `groups`."""
-        share = self.cursor & ((1 << SHARE_BITS) - 1) if slots.groups > 1 else 0
+        share = self.cursor & ((1 << SHARE_BITS) - 1) if slots.founded > 1 else 0
         position = self.cursor - share
         if not position:
             share = _next_share(share, groups, slots)
         part = replace(self, cursor=position, share=share, wanted=slots.share(share))
-        if share >= slots.groups:
+        if share >= slots.founded:
             return {groups[0]: replace(part, cursor=END)}
         owners = _owners(share, slots)
         return dict.fromkeys([group for group in owners if group in groups] or owners, part)
@@ -74,7 +74,7 @@ class Scan:
         if end < END:
             return [b"%d" % (end | share), found]
         following = _next_share(share + 1, groups, slots)
-        return [b"%d" % (following if following < slots.groups else 0), found]
+        return [b"%d" % (following if following < slots.founded else 0), found]
 
     def answer(self, keyspace: Keyspace) -> tuple[int, int, list[Reply]]:
         """The share, the next position, and some keys."""
@@ -109,11 +109,11 @@ def _owners(share: int, slots: SlotMap) -> list[int]:
 def _next_share(share: int, groups: Sequence[int], slots: SlotMap) -> int:
     """The first share from `share` on of which one of `groups` has slots; their number if there is none."""
     if slots.view is None:
-        return min([group for group in groups if group >= share], default=slots.groups)
-    for each in range(share, slots.groups):
+        return min([group for group in groups if group >= share], default=slots.founded)
+    for each in range(share, slots.founded):
         if not set(_owners(each, slots)).isdisjoint(groups):
             return each
-    return slots.groups
+    return slots.founded
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,10 @@ def _group(
     if routing.trivial:
         return 0, None
     commands = [queued for queued in multi.commands if not isinstance(queued.step, Error)]
+    for queued in commands if routing.slots.groups > 1 else ():
+        if queued.spec.all_groups is not None:
+            text = f"groups were created meanwhile, and '{queued.spec.name}' concerns all of them"
+            raise Rejected(f"{errors.ABORTED_BECAUSE} {text}")
     keys = [key for queued in commands for key in queued.spec.routed_by(queued.request)]
     keys += [each.key for each in watched]
     reads = not any(isinstance(queued.spec, WriteSpec | ScriptSpec) for queued in commands)

@@ -151,8 +151,9 @@ class LogDatabase(SqliteDatabase):
             own = self.loaded.identity
             if (identity.id, identity.incarnation) != (own.id, own.incarnation):
                 raise OutOfOrder(f"{self.place}: refused to become {identity.id} {identity.incarnation}")
-            if identity.groups > 1:
-                migrations.mark_several_groups(self.connection)
+            if identity.total > 1:
+                schema = migrations.CREATED_GROUPS if identity.created else migrations.SEVERAL_GROUPS
+                migrations.raise_schema(self.connection, schema)
             write_identity(self.cursor, identity)
         for group, persist in transaction.writes:
             self._write_group(staged, group, persist)

@@ -26,10 +26,11 @@ def write_identity(cursor: apsw.Cursor, identity: Identity) -> None:
     """Replace the row of the node, inside a transaction.
 
     With several groups their number comes before the members, and the file is of schema 3: an earlier
-    program refuses it by that number. It would look for all keys in group 0.
+    program refuses it by that number. It would look for all keys in group 0. If some of them were created
+    later, the number of those follows, and the schema is 4.
     """
-    several = identity.groups > 1
-    members = _encode((identity.groups, *identity.members) if several else identity.members)
+    numbers = (identity.groups, identity.created) if identity.created else (identity.groups,)
+    members = _encode((*numbers, *identity.members) if identity.total > 1 else identity.members)
     cursor.execute(_INSERT_NODE, seal((identity.id, identity.incarnation, identity.cluster, members)))
 
 
@@ -40,19 +41,20 @@ def read_identity(connection: apsw.Connection) -> Identity:
         raise DamagedRow(_NODE_DAMAGED)
     id_, incarnation, cluster, members = unseal(rows[0], _NODE_DAMAGED)
     identity = Identity(id_, incarnation, cluster, *_decode_members(members))
-    if identity.groups > GROUPS_MAX:
+    if identity.total > GROUPS_MAX:
         raise NewerVersion(
-            f"{connection.filename} is of a cluster with {identity.groups} groups, this version of kraft"
+            f"{connection.filename} is of a cluster with {identity.total} groups, this version of kraft"
             f" supports up to {GROUPS_MAX}: run the newer kraft that wrote it"
         )
     return identity
 
 
-def _decode_members(data: bytes) -> tuple[tuple[Member, ...], int]:
-    """The founders, and the number of groups."""
+def _decode_members(data: bytes) -> tuple[tuple[Member, ...], int, int]:
+    """The founders, and the numbers of groups: at the beginning, and created since."""
     values = msgspec.msgpack.decode(data)
-    groups = values.pop(0) if values and isinstance(values[0], int) else 1
-    return msgspec.convert(values, tuple[Member, ...]), groups
+    numbers = [each for each in values if isinstance(each, int)]
+    groups, created = (*numbers, *(1, 0)[len(numbers) :])
+    return msgspec.convert(values[len(numbers) :], tuple[Member, ...]), groups, created
 
 
 def write_hard_state(cursor: apsw.Cursor, group: int, state: HardState) -> None:

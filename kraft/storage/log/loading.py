@@ -58,9 +58,9 @@ def load(
         for group in (states.keys() | marks.keys() | rows.keys()) - logs.keys():
             logs[group] = GroupScan(group, replica(group), tail_bytes)
         groups = {group: logs[group].restored(states.get(group, HardState())) for group in sorted(logs)}
-        if identity.groups > 1 and list(groups) != list(range(identity.groups)):
+        if identity.total > 1 and list(groups) != list(range(identity.total)):
             held = ", ".join(map(str, groups)) or "none"
-            raise DamagedRow(f"it holds the groups {held}, and the cluster has {identity.groups}")
+            raise DamagedRow(f"it holds the groups {held}, and the cluster has {identity.total}")
     except apsw.Error as error:
         raise explain(place, error) from error
     except (entries.BrokenChain, DamagedRow) as error:

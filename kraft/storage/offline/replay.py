@@ -19,7 +19,7 @@ from kraft.backup.archive import Archive
 from kraft.backup.errors import BackupError, DamagedBackup, NothingThere
 from kraft.backup.manifest import GroupImage, Manifest
 from kraft.backup.shipped_log import LogPosition
-from kraft.kv.commands import Command
+from kraft.kv.commands import AddGroups, Command
 from kraft.kv.conclusion import conclude
 from kraft.kv.entry import apply_entry, commands_of
 from kraft.kv.errors import BrokenInvariant, UnknownCommand
@@ -55,6 +55,7 @@ class LogReplay:
         self.last = position_of(image)
         self.count = self.left_out = 0
         self.retired = incarnations(image.checkpoint.base.configuration)
+        self._backup = backup
         self._revision = backup.moment.revision
         self._entries = entries_of(backup, image, machine)
         self._entry: Entry | None = None  # the next one, with its commands
@@ -81,12 +82,25 @@ class LogReplay:
                 self._commands = commands_of(entry, self.group)
             except UnknownCommand as error:
                 raise BackupError(str(error)) from error
+            for command in self._commands:
+                if type(command) is AddGroups and command.first >= len(self._backup.manifest.groups):
+                    raise self._lacks_groups(entry)
         else:
             self._commands = []
 
     def _may_apply(self, machines: Mapping[int, Machine]) -> bool:
-        return len(machines) == 1 or all(
-            may_apply(command, self.group, machines) for command in self._commands if type(command) in STEPS
+        steps = [command for command in self._commands if type(command) in STEPS]
+        try:
+            return len(machines) == 1 or all(may_apply(step, self.group, machines) for step in steps)
+        except KeyError:  # of a group that the log of group 0 creates only later
+            raise self._lacks_groups(self._entry) from None
+
+    def _lacks_groups(self, entry: Entry | None) -> BackupError:
+        """Why a log cannot be applied that has slots go to a group of which there is no image."""
+        at = 0 if entry is None else entry.stamp
+        return BackupError(
+            f"{self._backup.folder}: groups were created after this image, by {when(at)}: restore a newer"
+            " image, or with --at a time before that"
         )
 
     def _apply(self, entry: Entry) -> None:
@@ -113,8 +127,11 @@ class LogReplay:
                 return
 
 
-def replay(replays: Mapping[int, LogReplay]) -> None:
-    """Apply the logs of all groups, by group, as far as they go. Raises `BackupError`."""
+def replay(replays: Mapping[int, LogReplay], founded: int = 0) -> None:
+    """Apply the logs of all groups, by group, as far as they go. Raises `BackupError`.
+
+    `founded` is with how many groups the cluster was formed; 0: with all of them.
+    """
     machines = {group: each.machine for group, each in replays.items()}
     advanced = True
     while advanced:
@@ -124,7 +141,7 @@ def replay(replays: Mapping[int, LogReplay]) -> None:
     for each in replays.values():
         each.end()
     try:
-        conclude(machines, len(machines))
+        conclude(machines, founded or len(machines))
     except BrokenInvariant as error:
         raise BackupError(f"the states of the groups are of no one cut: {error}") from error
 

@@ -158,7 +158,9 @@ def restore(
     """
     own = next(member for member in founders if member.id == node_id)
     groups = backup.manifest.groups
-    identity = Identity(node_id, own.incarnation, cluster_id(founders, len(groups)), founders, len(groups))
+    founded = backup.manifest.founded_groups
+    cluster = cluster_id(founders, founded)
+    identity = Identity(node_id, own.incarnation, cluster, founders, founded, len(groups) - founded)
     refuse_used_directory(directory)
     prepare_directory(directory, restoring=True)
     lock = DirectoryLock(directory)
@@ -169,7 +171,7 @@ def restore(
             if path.name != LOCK_FILE:
                 path.unlink()
         restoring = [_Group(backup, group, files, settings, report) for group in groups]
-        replay({each.replay.group: each.replay for each in restoring})
+        replay({each.replay.group: each.replay for each in restoring}, founded)
         restored = [each.write(founders) for each in restoring]
         _write_log(files, identity, [persist for persist, _ in restored], settings)
         files.remove(RESTORING_FILE)

@@ -1,0 +1,77 @@
+"""Creates groups at the leader of group 0, while the cluster runs.
+
+The entry that creates a group has the configuration with which it begins: that of group 0, in force at the
+place of this entry in the log, because no change of the members can come in between. Every node that applies
+the entry begins its replica (`host.lifecycle`), however late that is. A group that a node does not have yet
+gets no messages there; consensus repeats them.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+from kraft.host.group.group import Group
+from kraft.host.requests.proposal import WriteOutcome
+from kraft.host.slots import SlotMap
+from kraft.kv import commands as kv
+from kraft.node.admin import AdminDone, CreateGroups
+from kraft.node.errors import AdminRefused, NotLeader
+from kraft.peerwire.codec import GROUPS_MAX
+
+
+class GroupCreation:
+    """Raises the number of groups in `slots`. `groups` are the replicas on this node, by group id."""
+
+    def __init__(self, groups: Mapping[int, Group], slots: SlotMap) -> None:
+        self._groups = groups
+        self._slots = slots
+
+    def do(self, first: Group, command: CreateGroups, done: AdminDone) -> None:
+        """Carry out `command`; `first` is group 0. `done` gets the number of groups, or an exception.
+
+        Raises NotLeading.
+        """
+        total = self._slots.groups
+        if first.id or not first.raft.state.leads_with_commit:
+            done(NotLeader(0, ""))
+        elif command.groups <= total:
+            done(total)
+        elif obstacle := self._obstacle(first, command):
+            done(AdminRefused(obstacle))
+        else:
+            configuration = first.raft.state.configuration.encode()
+            create = kv.AddGroups(total, command.groups - total, configuration)
+            if not first.requests.log_now(create, len(configuration), partial(_created, done)):
+                done(NotLeader(0, ""))
+
+    def _obstacle(self, first: Group, command: CreateGroups) -> str:
+        """Why no group can be created now, and what to do; '' if there is nothing against it."""
+        version, needed = first.state.machine.version, kv.AddGroups.since
+        if command.groups > GROUPS_MAX:
+            return f"a cluster has at most {GROUPS_MAX} groups"
+        if version < needed:
+            return (
+                f"groups can be created from machine version {needed} on, and version {version} is in force: "
+                "kraft upgrade-check says what is missing"
+            )
+        if len(self._groups) < self._slots.groups:
+            return "other groups were created just now: repeat it in a moment"
+        if not first.membership.is_complete or self._groups_differ(first):
+            return "a change of the members is under way, or has not reached all groups: finish it first"
+        return ""
+
+    def _groups_differ(self, first: Group) -> bool:
+        """Whether a group has other members than group 0, as far as this node knows."""
+        wanted = first.raft.state.configuration
+        others = (group.raft.state.configuration for group in self._groups.values())
+        return any((each.members, each.voters) != (wanted.members, wanted.voters) for each in others)
+
+
+def _created(done: AdminDone, outcome: WriteOutcome) -> None:
+    if isinstance(outcome, Exception):
+        done(outcome)
+        return
+    reply = outcome[0]
+    if not isinstance(reply, list) or reply[0] != 1 or not isinstance(reply[1], int):
+        done(AdminRefused("the number of groups has changed meanwhile: repeat it"))
+    else:
+        done(reply[1])

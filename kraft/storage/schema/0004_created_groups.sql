@@ -1,0 +1,6 @@
+-- Schema 4 of log.db: groups were created after the cluster was formed. `node.members` begins with both
+-- numbers.
+--
+-- No table changes. The number of the schema alone tells a kraft that knows no such groups to refuse the file
+-- by name: it would divide the slots among the wrong number of groups. The node takes this step in the
+-- transaction that begins its replicas of the first groups that are created.
