@@ -51,6 +51,7 @@ def blocks(answers: Sequence[StatusReply], *, every_group: bool = False) -> list
     warnings = _warnings(answers)
     notes: list[Block] = [line(Span(each.note, NEWS)) for each in answers if each.note]
     notes += [note for answer in answers for note in _notes(answer)]
+    notes += _moves(answers)
     troubles = [
         line(Span(each.name or each.address, STRONG), ": ", Span(trouble, BAD))
         for each in answers
@@ -152,6 +153,14 @@ def _warnings(answers: Sequence[StatusReply]) -> list[Line]:
         line(Span(each.subject, STRONG), ": ", Span(each.text, WARN), *_in_brackets(each.next))
         for each in told
     ]
+
+
+def _moves(answers: Sequence[StatusReply]) -> list[Line]:
+    """What the page says of slots that move."""
+    view = view_of(answers)
+    found = () if view is None else diagnose(view).findings
+    told = [each for each in found if each.topic == "slots" and each.severity == findings.NOTE]
+    return [line(Span(f"{each.subject}: {each.text}", NEWS)) for each in told]
 
 
 def _in_brackets(command: str) -> tuple[str | Span, ...]:

@@ -12,8 +12,10 @@ from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
 from kraft.host.moves.moves import Moves
+from kraft.host.slots import SlotMap
 from kraft.host.transactions.transactions import Transactions
 from kraft.kv.ledger import LedgerKind
+from kraft.kv.slot_map import static_ranges
 from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import NOBODY
@@ -46,7 +48,10 @@ def node_status(
         http=peers.http_address(identity.id),
         uptime_seconds=context.clock.seconds() - started_at,
         members=member_statuses(peers, groups, tick_seconds),
-        groups=tuple(group_status(groups[id_], tick_seconds, transactions, moves) for id_ in sorted(groups)),
+        groups=tuple(
+            group_status(groups[id_], tick_seconds, transactions, moves, slots)
+            for id_, slots in sorted(owned_slots(context.slots, groups).items())
+        ),
         machine_version=peers.formation.version.in_force,
         machine_version_supported=peers.formation.version.supported,
         machine_version_held=peers.formation.version.held,
@@ -86,8 +91,17 @@ def full_leader(peers: Peers, groups: Mapping[int, Group]) -> NodeCondition | No
     return None
 
 
-def group_status(group: Group, tick_seconds: float, transactions: Transactions, moves: Moves) -> GroupStatus:
-    """The status of the replica of `group` on this node. A tick of the host lasts `tick_seconds`."""
+def owned_slots(slots: SlotMap, groups: Mapping[int, Group]) -> dict[int, int]:
+    """How many slots each group has, as its replica here knows."""
+    formed = {each.group: each.last - each.first + 1 for each in static_ranges(slots.groups)}
+    tables = {id_: group.state.machine.keyspace.slots for id_, group in groups.items()}
+    return {id_: formed.get(id_, 0) if table is None else table.count for id_, table in tables.items()}
+
+
+def group_status(
+    group: Group, tick_seconds: float, transactions: Transactions, moves: Moves, slots: int
+) -> GroupStatus:
+    """The status of the replica of `group`, which has so many `slots`. A tick lasts `tick_seconds`."""
     raft, log, machine = group.raft.state, group.raft.state.log, group.state.machine
     checkpoint = group.checkpoints.last
     unfinished, recovery = machine.keyspace.transactions, transactions.recoveries.get(group.id)
@@ -100,6 +114,7 @@ def group_status(group: Group, tick_seconds: float, transactions: Transactions, 
         last_index=log.last_index,
         commit=raft.commit,
         applied=group.state.index,
+        slots=slots,
         voters=raft.configuration.voters,
         learners=raft.configuration.learners,
         keys=len(machine.keyspace),

@@ -140,6 +140,11 @@ class SlotTable:
         return lambda key: states[slot_of(key)] != SlotState.GONE
 
     @property
+    def count(self) -> int:
+        """How many slots the group has, frozen ones among them."""
+        return SLOTS - self._states.count(SlotState.GONE)
+
+    @property
     def frozen(self) -> bool:
         """Whether any slot is frozen."""
         return SlotState.FROZEN in self._states

@@ -125,6 +125,7 @@ class GroupStatus:
     * `pending_proposals` are writes that are not logged yet, `pending_bytes` their bytes.
     * `clock_offset_ms` is how far the clock of this node, and `log_time_lead_ms` how far log time is ahead of
       the median of the voters' clocks; 0 unless this node leads the group.
+    * `slots` is how many slots the group has, frozen ones among them; 0 from a program that does not say.
     * `preferred` is the voter that should lead the group, '' while the voters are being changed.
     * `lock_waiters` are the clients of this node that wait for a lock.
     * `transactions` over several groups lock `transaction_locks` keys here, or wait for confirmations. As the
@@ -178,6 +179,7 @@ class GroupStatus:
     quiet: bool = False
     transaction_recoveries: int = 0
     frozen_seconds: float = 0.0
+    slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,17 @@ class Users:
         return bool(self.revision or self._founders)
 
     @property
+    def count(self) -> int:
+        """The number of users, `default` among them."""
+        return len(self._accounts)
+
+    @property
+    def default_open(self) -> bool:
+        """Whether whoever connects may be the user `default` without a password."""
+        default = self._accounts[DEFAULT_NAME].user
+        return default.on and default.nopass
+
+    @property
     def old(self) -> bool:
         """Whether this node has known no leader for so long that its users may be others by now."""
         return self._old

@@ -58,6 +58,18 @@ class RequestCounts(Protocol):
         """How many replies were errors, by their first word."""
 
 
+class UserCounts(Protocol):
+    """The users of the cluster."""
+
+    @property
+    def count(self) -> int:
+        """How many there are, `default` among them."""
+
+    @property
+    def default_open(self) -> bool:
+        """Whether whoever connects may be the user `default` without a password."""
+
+
 class ClientSource(Protocol):
     """The client port."""
 
@@ -72,6 +84,10 @@ class ClientSource(Protocol):
     @property
     def connections_configured(self) -> int:
         """The configured limit of client connections."""
+
+    @property
+    def users(self) -> UserCounts:
+        """The users who may log in."""
 
     @property
     def dataset_bytes_max(self) -> int:

@@ -13,6 +13,7 @@ from kraft.web.view import ClusterView
 _COLUMNS = (
     Column("group"),
     Column("leader"),
+    Column("slots", number=True),
     Column("tolerance"),
     Column("term", number=True),
     Column("commit index", number=True),
@@ -53,6 +54,7 @@ def _row(view: ClusterView, known: GroupStatus) -> list[Child]:
     return [
         str(group.group),
         _leader_name(view, group.group) or "none",
+        words.count(group.slots),
         _tolerance(view, group),
         str(group.term),
         words.count(group.commit),
@@ -77,6 +79,7 @@ def _sums(view: ClusterView, known: list[GroupStatus]) -> tuple[tuple[str, Child
         ("learners", ", ".join(known[0].learners)),
         ("keys", words.count(sum(group.keys for group in known))),
         ("data", words.size(sum(group.dataset_bytes for group in known))),
+        ("users", _users(view)),
         ("pending writes", words.count(sum(group.pending_proposals for group in known))),
         ("open transactions", words.count(sum(group.transactions for group in known))),
     )
@@ -92,9 +95,18 @@ def _group(view: ClusterView, known: GroupStatus) -> tuple[tuple[str, Child], ..
         ("learners", ", ".join(group.learners)),
         ("keys", words.count(group.keys)),
         ("data", words.size(group.dataset_bytes)),
+        ("users", _users(view)),
         ("commit index", words.count(group.commit)),
         ("pending writes", words.count(group.pending_proposals)),
     )
+
+
+def _users(view: ClusterView) -> str:
+    """The users as this node knows them; '' if it does not say."""
+    facts = view.own.facts
+    if not facts.users:
+        return ""
+    return f"{facts.users}, default is open" if facts.default_open else str(facts.users)
 
 
 def _facts(facts: Iterable[tuple[str, Child]]) -> Html:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from kraft.node.status import FORMING, REFUSED, REMOVED, STANDBY, STARTING, GroupStatus, Status
+from kraft.node.status import FORMING, REFUSED, REMOVED, STANDBY, STARTING, GroupStatus, MoveStatus, Status
 from kraft.web import words
 from kraft.web.view import ClusterView
 
@@ -28,6 +28,20 @@ def _is_troubled(view: ClusterView, group: GroupStatus) -> bool:
     replicas = view.replicas[group.group]
     unsound = any(each.fenced or each.mismatch or each.transfers for _, each in replicas)
     return unsound or leader(view, group.group) is None
+
+
+def moves(view: ClusterView) -> list[MoveStatus]:
+    """The moves of slots that are not over, as the leader of their source tells them, else any node."""
+    leading = {
+        group: {node for node, each in replicas if each.role == "leader"}
+        for group, replicas in view.replicas.items()
+    }
+    told: dict[int, MoveStatus] = {}
+    for report in view.reports:
+        for move in report.status.moves:
+            if not leading.get(move.source) or report.status.node in leading[move.source]:
+                told[move.id] = move
+    return [told[id_] for id_ in sorted(told)]
 
 
 def name(view: ClusterView, group: int) -> str:

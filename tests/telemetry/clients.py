@@ -24,9 +24,16 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Users:
+    count: int = 3
+    default_open: bool = False
+
+
+@dataclass(frozen=True)
 class Clients:
     connections_max: int = 744
     connections_configured: int = 10_000
     dataset_bytes_max: int = 1000
     output_buffer_bytes: int = 70
+    users: Users = field(default_factory=Users)
     statistics: Counts = field(default_factory=Counts)

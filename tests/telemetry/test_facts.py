@@ -38,6 +38,7 @@ def test_facts_are_what_was_counted_and_what_the_sources_say() -> None:
 
     assert (facts.storage_bytes, facts.disk_free_bytes, facts.dataset_bytes_max) == ({"log": 5}, 7, 1000)
     assert (facts.connections["resp2"], facts.wall_seconds) == (3, 1001.0)
+    assert (facts.users, facts.default_open) == (3, False)
     assert (facts.traffic["write"].per_second, facts.traffic["sync"].per_second) == (2.0, 0.1)
     assert facts.history is None
 

@@ -18,7 +18,7 @@ def group(node: str, leader: str = "K1", **changed: Any) -> GroupStatus:
     made = GroupStatus(
         group=0, role="leader" if leads else "follower", term=7, leader=leader, first_index=1, last_index=120,
         commit=120, applied=119, voters=NODES, learners=(), keys=4, expiring_keys=0, expired_keys=0,
-        dataset_bytes=400, revision=10, pending_proposals=0,
+        dataset_bytes=400, revision=10, pending_proposals=0, slots=16_384,
         replicas=tuple(replica(each) for each in NODES if each != node) if leads else (),
     )  # fmt: skip
     return replace(made, **changed)

@@ -41,7 +41,7 @@ def test_plurals_and_short_forms_are_found(word, explained):
 
 def test_every_explanation_is_used_and_every_use_explained():
     """A button opens the explanation of its word, without a script too; so each needs one in the document."""
-    facts = Facts(history=History(1000, dict.fromkeys((*CLASSES, "sync"), ())))
+    facts = Facts(history=History(1000, dict.fromkeys((*CLASSES, "sync"), ())), users=1)
     one = view(report("K1", facts=facts, group={"learners": ("K4",)}), report("K2"), report("K3"))
     two = replace(report("K1").status, groups=(group("K1"), group("K1", group=1)))
     used = set()

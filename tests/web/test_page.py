@@ -132,9 +132,9 @@ def test_several_groups_are_sums_a_table_and_a_row_for_each_node():
     parts = sections(shown, diagnose(shown))
     assert "K1\N{NO-BREAK SPACE}1, K2\N{NO-BREAK SPACE}1, K3\N{NO-BREAK SPACE}1" in parts["groups"]
     assert "1 more" in parts["groups"]
-    assert [row[:3] for row in rows(parts["group-table"])] == [
-        ["0", "K1", "1 more"], ["1", "K2", "1 more"], ["2", "K3", "1 more"],
-    ]  # fmt: skip
+    assert [row[:4] for row in rows(parts["group-table"])] == [
+        [str(number), f"K{number + 1}", "16\u202f384", "1 more"] for number in range(3)
+    ]
     assert [row[:4] for row in rows(parts["nodes"])] == [
         [node, "all 3", "serving", "leads 1"] for node in ("K1", "K2", "K3")
     ]

@@ -45,7 +45,7 @@ def cluster(subject: Subject) -> Iterator[CheckResult]:
     if not any(each.severity == BAD for each in found.findings):
         yield CheckResult(OK, f"{found.text}{_leaders(subject)}")
     for each in found.findings:
-        if each.topic == "cluster":
+        if each.topic in ("cluster", "slots"):
             yield CheckResult(_LEVELS[each.severity], f"{each.subject}: {each.text}", each.next)
 
 

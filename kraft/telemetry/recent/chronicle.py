@@ -49,6 +49,8 @@ class Chronicle:
             connections_max=sources.read("clients", self._connections_max) or 0,
             connections_configured=sources.read("clients", self._connections_configured) or 0,
             connections=dict(metrics.connections),
+            users=sources.read("clients", self._users) or 0,
+            default_open=sources.read("clients", self._default_open) or False,
             paused_connections=metrics.paused_connections,
             storage_bytes=sources.read("sizes", self._storage_bytes) or {},
             disk_free_bytes=sources.read("disk", self._disk_free_bytes),
@@ -74,6 +76,14 @@ class Chronicle:
     def _connections_configured(self) -> int:
         clients = self._metrics.sources.clients
         return clients.connections_configured if clients is not None else 0
+
+    def _users(self) -> int:
+        clients = self._metrics.sources.clients
+        return clients.users.count if clients is not None else 0
+
+    def _default_open(self) -> bool:
+        clients = self._metrics.sources.clients
+        return clients is not None and clients.users.default_open
 
     def _storage_bytes(self) -> dict[str, int]:
         storage = self._metrics.sources.storage

@@ -16,6 +16,8 @@ class Facts:
     wall_seconds: this node's Unix time.
     dataset_bytes_max: upper limit of the data; 0 while it is unknown.
     connections: number of client connections, by protocol.
+    users: how many users there are, `default` among them, 0 while it is unknown; `default_open`: whoever
+        connects may be `default` without a password.
     memory_limit: the tightest limit of the process's memory in bytes, 0 while it is unknown; `memory_full`
         while the process is so near it that writes are refused.
     connections_max: upper limit of them in effect, 0 while it is unknown; the process may have too few files
@@ -42,6 +44,8 @@ class Facts:
     connections_max: int = 0
     connections_configured: int = 0
     connections: dict[str, int] = field(default_factory=dict)
+    users: int = 0
+    default_open: bool = False
     paused_connections: int = 0
     storage_bytes: dict[str, int] = field(default_factory=dict)
     disk_free_bytes: int | None = None
