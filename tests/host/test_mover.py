@@ -6,6 +6,7 @@ import pytest
 
 from kraft.kv.commands import (
     Activate,
+    Cancel,
     Close,
     Delete,
     EndMove,
@@ -222,6 +223,36 @@ def test_a_move_waits_for_the_end_of_a_transaction(cluster):
     assert not cluster.run(0.5, cluster.over)
     assert cluster.run(10, cluster.over)
     assert cluster.spaces(0)[0].get(A) == b"1"
+
+
+def test_how_long_slots_are_frozen_is_shown_and_counted(cluster):
+    """From the Freeze until they are in use again, in whichever group that is."""
+    cluster.write(1, Put(A, b"1"))
+    leader = cluster.host(cluster.leads(1))
+    waiting, hold = [], [True]
+    write = leader.moves._requests.write
+
+    def held(group, commands, size, done, *, waits=False):
+        if hold and isinstance(commands[0], Activate | Cancel):
+            waiting.append(lambda: write(group, commands, size, done, waits=waits))
+        else:
+            write(group, commands, size, done, waits=waits)
+
+    leader.moves._requests = SimpleNamespace(write=held)
+    cluster.move()
+    assert cluster.run(5, lambda: bool(waiting))
+    cluster.run(2)
+    shown = [group.frozen_seconds for group in leader.status().groups]
+    assert shown == [0, pytest.approx(2, abs=0.1)]
+    assert [move.state for move in leader.status().moves] == ["frozen"]
+    assert cluster.world.counts["slots frozen"] == 0
+    hold.clear()
+    waiting[-1]()
+    assert cluster.run(10, cluster.over)
+    assert leader.moves.frozen_seconds(1) == 0
+    assert cluster.world.counts["slots frozen"] == 2, "cancelled, and moved at the second try"
+    assert leader.moves.counts.outcomes == {"moved": 1, "cancelled": 0, "failed": 1}
+    assert leader.status().map_version == 1
 
 
 def test_tokens_go_with_their_slot(cluster):

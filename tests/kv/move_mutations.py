@@ -233,9 +233,16 @@ MOVE_MUTATIONS = (
 )
 
 
-def _plant_in_mover(name: str, file: str, line: str, mutated: str, why: str) -> TransactionMutation:
+def _plant_in_mover(
+    name: str, file: str, line: str, mutated: str, why: str, test: str = "test_mover"
+) -> TransactionMutation:
     mutation = Mutation(name, f"kraft/host/moves/{file}.py", line, mutated, why)
-    return TransactionMutation(mutation, "tests/host/test_mover.py", None)
+    return TransactionMutation(mutation, f"tests/host/{test}.py", None)
+
+
+def _plant_in_map(name: str, line: str, mutated: str, why: str) -> TransactionMutation:
+    mutation = Mutation(name, "kraft/kv/slot_map.py", line, mutated, why)
+    return TransactionMutation(mutation, "tests/kv/test_slot_map.py", None)
 
 
 MOVER_MUTATIONS = (
@@ -302,5 +309,40 @@ MOVER_MUTATIONS = (
         "",
         "the move begins when the group has hibernated for ten seconds",
     ),
+    _plant_in_mover(
+        "nobody notes when slots are in use again",
+        "mover",
+        "        elif self._frozen_since and not frozen:",
+        "        elif False:",
+        "the alert for frozen slots goes on",
+    ),
+    _plant_in_map(
+        "several moves are planned on an old map",
+        "    if (known.version, known.last) != (command.version, command.last):",
+        "    if False:",
+        "two plans at the same time give the same slots away, or more than there are",
+    ),
+    _plant_in_map(
+        "a plan is carried out in part",
+        "moves=(*known.moves, planned))\n",
+        "moves=(*known.moves, planned))\n        _save(state, known)\n",
+        "a group is split into parts that are not equal",
+    ),
+    _plant_in_mover(
+        "a command that is repeated is refused",
+        "planner",
+        "if reply.outcome is MapOutcome.OVERLAPS and known is not None and _is_same(known, command):",
+        "if False:",
+        "after -UNCERTAIN nobody learns which move it is",
+        "test_move_planner",
+    ),
+    _plant_in_mover(
+        "a group is split while its slots move",
+        "planner",
+        "    if ids:\n",
+        "    if False:\n",
+        "the parts are computed from slots that go elsewhere",
+        "test_move_planner",
+    ),
 )
-"""Mistakes of the leader of a source, which no state machine can make."""
+"""Mistakes of the leader of a source, of plans, and of the node that plans."""

@@ -393,6 +393,7 @@ TRANSACTION_LOCK_OLDEST = Gauge(
     "transaction_lock_oldest_seconds",
     "On the leader: for how long it has seen the oldest transaction that is not over, 0 without any.",
     _GROUP,
+    fold="max",
 )
 TRANSACTION_WAITS = Counter(
     "transaction_waits_total",
