@@ -36,13 +36,15 @@ class DataMemory:
 
     def tick(self, leader: NodeCondition | None) -> None:
         """One tick of the host passed; `leader` is the condition of a leader that is full, if any."""
-        awake = self._hibernation.awake.values()
-        self.bytes = self._hibernation.memory + sum(group.state.machine.keyspace.memory for group in awake)
-        for group in awake:
-            garbage = group.state.machine.keyspace.garbage
+        held = self._hibernation.memory
+        for group in self._hibernation.awake.values():
+            space = group.state.machine.keyspace
+            held += space.memory
+            garbage = space.garbage
             if garbage and garbage not in self._freeing:
                 self._freeing.append(garbage)
                 self._background.add(self._freed(garbage))
+        self.bytes = held
         self.leader_full = leader is not None and leader.memory_full
 
     def _freed(self, garbage: Garbage) -> Iterator[None]:

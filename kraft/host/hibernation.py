@@ -92,8 +92,11 @@ class Hibernation:
         Groups hibernate in which nothing is under way. Those wake whose time is over, or all if the node has
         to look at all. Then beats speak for the groups, and those of a silent leader are elected anew.
         """
-        if len(self.awake) + len(self.asleep) < len(self._groups):
+        groups = len(self._groups)
+        if len(self.awake) + len(self.asleep) < groups:
             self.awake.update((id_, g) for id_, g in self._groups.items() if id_ not in self.asleep)
+        if groups < 2:
+            return  # there are no beats, and the only group does not hibernate
         tick, version = self._beats.ticks, self._context.peers.formation.version.in_force
         due: Collection[int] = self._due.pop(tick, ())
         if self.asleep and (version != self._version or not (serving and self._may_hibernate)):
@@ -103,7 +106,7 @@ class Hibernation:
         self._version = version
         for id_ in due:
             self._groups[id_].raft.missed(self._woken(id_))
-        if len(self._groups) > 1 and serving and self._may_hibernate:
+        if serving and self._may_hibernate:
             self._rest(now, due)
         self._beats.speak()
         for peer in self._beats.silent():

@@ -43,10 +43,14 @@ class _Symptom:
 
 
 class Slowness:
-    """Measures this node on every tick of the host. `write_seconds` is the age of the log write under way."""
+    """Measures this node on every tick of the host. `slow`: this node should not lead.
+
+    `write_seconds` is the age of the log write under way.
+    """
 
     def __init__(self, persistence: Persistence, observer: HostObserver, election_timeout: float) -> None:
         hold = HOLD_TIMEOUTS * election_timeout
+        self.slow = False
         self.write_seconds = 0.0
         self._persistence = persistence
         self._observer = observer
@@ -67,11 +71,6 @@ class Slowness:
         """Whether the event loop is blocked again and again."""
         return self._loop.slow
 
-    @property
-    def slow(self) -> bool:
-        """Whether this node should not lead."""
-        return self._disk.slow or self._loop.slow
-
     def tick(self, now: float) -> None:
         """One tick of the host runs at `now` (monotonic seconds)."""
         self._measure_write(now)
@@ -80,6 +79,7 @@ class Slowness:
             self._report("disk", self._disk.slow, write_seconds=seconds)
         if self._loop.observe(self._lost(now) >= WINDOW_TIMEOUTS / 2 * self._election_timeout, now):
             self._report("event_loop", self._loop.slow)
+        self.slow = self._disk.slow or self._loop.slow
 
     def _measure_write(self, now: float) -> None:
         """Costs the writes themselves nothing. One that waits for space on a full disk is not slow."""
@@ -99,7 +99,7 @@ class Slowness:
         self._last_tick = now
         while late and late[0][0] < now - WINDOW_TIMEOUTS * timeout:
             late.popleft()
-        return sum(lost for _, lost in late)
+        return sum([lost for _, lost in late]) if late else 0.0
 
     def _report(self, cause: str, slow: bool, **fields: object) -> None:
         self._observer.event(

@@ -83,10 +83,8 @@ def node_condition(context: GroupContext, awake: Collection[Group], *, memory_fu
 
 def full_leader(peers: Peers, groups: Mapping[int, Group]) -> NodeCondition | None:
     """The condition of a node that leads a group and has no memory left, None if there is none."""
-    for node in sorted({peers.formation.identity.id, *peers.connected}):
-        condition = peers.condition_of(node)
-        full = condition is not None and condition.memory_full
-        if full and any(group.raft.state.leader == node for group in groups.values()):
+    for node, condition in sorted(peers.full_nodes().items()):
+        if any(group.raft.state.leader == node for group in groups.values()):
             return condition
     return None
 

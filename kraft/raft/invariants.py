@@ -30,21 +30,21 @@ class ReplicaView(NamedTuple):
     last_index: int
     base: int = 0
 
-    @classmethod
-    def of(cls, state: ReplicaState) -> "ReplicaView":
-        """The view of `state` now."""
-        log = state.log
-        return cls(
-            state.role,
-            state.term,
-            state.vote,
-            state.leader,
-            state.commit,
-            state.applied,
-            log.durability.durable,
-            log.last_index,
-            log.base.index,
-        )
+
+def _fields(state: ReplicaState) -> tuple[str, int, str, str, int, int, int, int, int]:
+    """Those of the view of `state` now."""
+    log = state.log
+    return (
+        state.role,
+        state.term,
+        state.vote,
+        state.leader,
+        state.commit,
+        state.applied,
+        log.durability.durable,
+        log.last_index,
+        log.base.index,
+    )
 
 
 def check_state(view: ReplicaView) -> None:
@@ -176,11 +176,11 @@ class InvariantChecker:
     def step(self, node: Raft) -> None:
         """Check `node` after an input."""
         state = node.state
-        after = ReplicaView.of(state)
+        fields = _fields(state)
         before = self._views.get(state.id)
-        if before == after:
+        if before == fields:
             return
-        self._views[state.id] = after
+        self._views[state.id] = after = ReplicaView(*fields)
         if before is None:
             check_state(after)
         else:

@@ -16,8 +16,9 @@ without entries. It is delivered after everything that was sent before it, so it
 """
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 _LONG_AGO = -(1 << 60)
 
@@ -30,8 +31,7 @@ class ProgressState(Enum):
     SNAPSHOT = "snapshot"
 
 
-@dataclass(frozen=True, slots=True)
-class FollowerStatus:
+class FollowerStatus(msgspec.Struct, frozen=True, gc=False):
     """A leader's view of one follower, for the host.
 
     `match` and `next` are as in `Progress`, `inflight` is the number of unanswered messages with entries.

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from kraft.raft.errors import ChangeRefused, NotLeading, TransferRefused
 from kraft.raft.messages import (
@@ -361,15 +362,18 @@ def test_a_leader_is_dispensable_to_a_majority_that_is_fit():
     """Without one an election would wait for voters that are slow, or away."""
     leader = Cluster(5).elect("K1").state
     fit = FollowerStatus("", match=5, next=6, state="replicate", inflight=0, silent_ticks=0)
-    four = [replace(fit, peer=f"K{n}") for n in range(2, 6)]
+    four = [structs.replace(fit, peer=f"K{n}") for n in range(2, 6)]
     assert dispensable(leader, four)
-    assert dispensable(leader, [replace(four[0], slow=True), *four[1:]])
-    assert not dispensable(leader, [replace(four[0], slow=True), replace(four[1], silent_ticks=9), *four[2:]])
+    assert dispensable(leader, [structs.replace(four[0], slow=True), *four[1:]])
     assert not dispensable(
-        leader, [replace(four[0], state="probe"), replace(four[1], state="snapshot"), *four[2:]]
+        leader, [structs.replace(four[0], slow=True), structs.replace(four[1], silent_ticks=9), *four[2:]]
+    )
+    assert not dispensable(
+        leader,
+        [structs.replace(four[0], state="probe"), structs.replace(four[1], state="snapshot"), *four[2:]],
     )
     pair = Cluster(2).elect("K1").state
-    assert not dispensable(pair, [replace(fit, peer="K2")])
+    assert not dispensable(pair, [structs.replace(fit, peer="K2")])
 
 
 def test_a_slow_node_says_so_and_campaigns_after_the_others():
@@ -401,9 +405,9 @@ def test_a_slow_node_campaigns_where_nobody_else_does():
 def test_a_slow_successor_is_better_than_none():
     """For a leader that stops; one that is slow itself stays: see `dispensable`."""
     state = lone_leader(3, 2).node.state
-    slow, fast = replace(follower("K2", 9), slow=True), follower("K3", 8)
+    slow, fast = structs.replace(follower("K2", 9), slow=True), follower("K3", 8)
     assert best_successor(state, [slow, fast]) == "K3"
-    assert best_successor(state, [slow, replace(fast, declines=True)]) == "K2"
+    assert best_successor(state, [slow, structs.replace(fast, declines=True)]) == "K2"
 
 
 def test_a_slow_node_takes_leadership_on_request():

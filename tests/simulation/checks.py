@@ -40,7 +40,7 @@ from tests.simulation.violation import Violation, demand
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import SimulatedCluster
-    from tests.simulation.platter import GroupLog
+    from tests.simulation.platter import GroupLog, Platter
     from tests.simulation.process import Process
 
 CONSENSUS = frozenset(
@@ -67,23 +67,28 @@ def former(incarnation: str) -> str:
     return f"before the backup of {incarnation}"
 
 
+def _has(platter: "Platter | None", group: int, entry: Entry) -> bool:
+    log = None if platter is None else platter.groups.get(group)
+    return log is not None and log.holds(entry.index, entry.term)
+
+
 class Watched(Raft):
     """A second door to a node: the checker sees every `Ready`, and state and role are the node's."""
 
-    __slots__ = ("_checker", "places", "standing")
+    __slots__ = ("_checker", "places", "seen")
 
     def __init__(self, node: Raft, checker: InvariantChecker) -> None:
         self.state = node.state
         self._roles = node._roles
         self._checker = checker
-        self.places: tuple[int, ...] = ()  # in the log and in the state, and what else may change, when
-        self.standing: tuple[object, ...] = ()  # the checks after a step last saw them
+        self.places: tuple[int, ...] = ()  # in the log and in the state, when the checks last saw them
+        self.seen: tuple[object, ...] = ()  # these, and what else may change
 
     def take_ready(self) -> Ready | None:
         ready = super().take_ready()
         if ready is not None:
             self._checker.ready(self, ready)
-            self.standing = ()  # the checker has seen another step
+            self.seen = ()  # the checker has seen another step
         return ready
 
 
@@ -117,22 +122,33 @@ class Checks:
         while ran:
             clock = ran.pop()
             clock.ran = False
-            if not clock.dead:
-                for group in clock.owner.host.groups.values():
-                    self._look_at(clock.owner, group)
+            if clock.dead:
+                continue
+            for group in clock.owner.host.groups.values():
+                raft = group.raft
+                if type(raft) is not Watched:
+                    raft = self._watch(clock.owner, group)
+                state = raft.state
+                log = state.log
+                seen = (
+                    log.last_index,
+                    log.durability.durable,
+                    state.commit,
+                    group.state.index,
+                    state.term,
+                    state.role,
+                    state.leader,
+                    state.vote,
+                    state.applied,
+                    log.base.index,
+                )
+                if seen != raft.seen:
+                    raft.seen = seen
+                    self._changed(clock.owner, group, raft, seen[:4])
 
-    def _look_at(self, process: "Process", group: Group) -> None:
-        """Check a replica of which something may have changed."""
-        raft = group.raft
-        if type(raft) is not Watched:
-            raft = self._watch(process, group)
-        state = raft.state
-        log = state.log
-        places = (log.last_index, log.durability.durable, state.commit, group.state.index)
-        standing = (state.term, state.role, state.leader, state.vote, state.applied, log.base.index)
-        if places == raft.places and standing == raft.standing:
-            return
-        before, raft.places, raft.standing = raft.places, places, standing
+    def _changed(self, process: "Process", group: Group, raft: Watched, places: tuple[int, ...]) -> None:
+        """Check a replica of which something has changed."""
+        before, raft.places = raft.places, places
         self._checkers[group.id].step(raft)
         if places != before:
             self._moved(process, group)
@@ -247,10 +263,8 @@ class Checks:
         member = configuration.member(voter)
         if member is None:
             return False
-        platters = self._cluster.platters
-        found = [platters.get(name) for name in (member.incarnation, former(member.incarnation))]
-        logs = [platter.groups.get(group) for platter in found if platter is not None]
-        return any(log is not None and log.holds(entry.index, entry.term) for log in logs)
+        platters, own = self._cluster.platters, member.incarnation
+        return _has(platters.get(own), group, entry) or _has(platters.get(former(own)), group, entry)
 
     def _equal_state(self, process: "Process", group: Group) -> None:
         """Demand that replicas have the same data at the same applied index, at whatever time they reached

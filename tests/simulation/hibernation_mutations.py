@@ -53,8 +53,8 @@ HIBERNATION_MUTATIONS = (
     _plant(
         "memory of groups that hibernate is left out",
         "kraft/host/data_memory.py",
-        "        self.bytes = self._hibernation.memory + sum(",
-        "        self.bytes = sum(",
+        "        held = self._hibernation.memory\n",
+        "        held = 0\n",
         "the bound of memory is that of all groups",
     ),
     _plant(

@@ -415,7 +415,7 @@ class Network:
 
     def _directories(self, path: Path) -> Directories:
         live = [self.processes.get(id_) for id_ in path]
-        return tuple("" if p is None else p.host.peer_receiver.hello().incarnation for p in live)
+        return tuple("" if p is None else p.host.peers.formation.identity.incarnation for p in live)
 
     def _deliver_later(self, path: Path, data: bytes, count: int, belongs: Belonging, dice: Random) -> None:
         least, most = self.weather.delay

@@ -83,7 +83,8 @@ def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
     `lines` receives the whole trace. An error has its virtual time in `error.simulated_seconds`.
     """
     world = World(plan.seed)
-    world.lines = lines
+    if lines is not None:
+        world.lines = lines
     try:
         history, faults = _run(world, plan)
     except Exception as error:

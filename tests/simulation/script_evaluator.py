@@ -21,6 +21,7 @@ from kraft.server.port import ClientPort
 from kraft.server.validation import Validation
 from tests.simulation.world import NodeClock, World
 
+CATALOG = catalog_of(TABLE)
 SLOW = 0.5  # how many scripts take long, in a run that has such
 SECONDS_MAX = 0.05  # more than the default of `scripts.time`
 
@@ -31,7 +32,7 @@ class SimulatedEvaluator:
     def __init__(self, config: Config, host: Host, observer: Any, clock: NodeClock, world: World) -> None:
         # Clients of the simulator choose a group by its number, whatever their keys are.
         one_group: Any = SimpleNamespace(id=host.id, memory=host.memory, slots=SlotMap())
-        port = ClientPort(config, one_group, observer, clock, catalog_of(TABLE))
+        port = ClientPort(config, one_group, observer, clock, CATALOG)
         self._evaluator = LuaEvaluator(port, Validation(port, TABLE, UNLISTED))
         self._clock = clock
         self._counts = world.counts

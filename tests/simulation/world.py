@@ -5,12 +5,14 @@ consequences, and not every later event by accident: this is what lets the shrin
 """
 
 import hashlib
-import heapq
 import random
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
+from heapq import heapify, heappop, heappush
 from typing import Any
+
+import msgspec
 
 START_WALL_MS = 1_700_000_000_000
 BACKLOG_SECONDS = 0.02  # in which a resumed process handles waiting calls, in no particular order
@@ -22,21 +24,21 @@ class StandsStill(AssertionError):
     """Virtual time no longer passes."""
 
 
-class Timer:
+class Timer(msgspec.Struct, eq=False):
     """A pending call; implements `node.ports.Cancellable`."""
 
-    __slots__ = ("call", "cancelled")
-
-    def __init__(self, call: Callable[[], object]) -> None:
-        self.call = call
-        self.cancelled = False
+    call: Callable[[], object]
+    cancelled: bool = False
 
     def cancel(self) -> None:
         self.cancelled = True
 
 
 class World:
-    """Events run in the order of (time, order of scheduling). `after_step` is called after each of them."""
+    """Events run in the order of (time, order of scheduling).
+
+    `after_step` is called after each of them that ran something in a process.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -46,10 +48,9 @@ class World:
         self.counts: Counter[str] = Counter()
         self.ran: list[NodeClock] = []  # of the processes that have run since `after_step` cleared it
         self.after_step: Callable[[], None] = lambda: None
+        self.lines: list[str] = []  # the trace
         self._queue: list[tuple[float, int, Timer]] = []
         self._order = 0
-        self._trace = hashlib.sha256()
-        self.lines: list[str] | None = None  # set to a list to keep the whole trace
 
     @property
     def lived(self) -> float:
@@ -62,36 +63,33 @@ class World:
 
     def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
         """Run `call` in `delay` seconds of virtual time."""
-        self._order += 1
+        self._order = order = self._order + 1
         timer = Timer(call)
-        heapq.heappush(self._queue, (self.now + delay if delay > 0.0 else self.now, self._order, timer))
+        heappush(self._queue, (self.now + delay if delay > 0.0 else self.now, order, timer))
         return timer
 
     def leap(self, seconds: float) -> None:
         """Stop the world for `seconds`: events due meanwhile happen at the end, in order."""
         self.now += seconds
         self.leapt += seconds
-        self._queue = [(max(at, self.now), order, timer) for at, order, timer in self._queue]
-        heapq.heapify(self._queue)
+        self._queue[:] = [(max(at, self.now), order, timer) for at, order, timer in self._queue]
+        heapify(self._queue)
 
     def note(self, text: str) -> None:
         """Add one line to the trace."""
-        line = f"{self.now:.6f} {text}"
-        self._trace.update(line.encode() + b"\n")
-        if self.lines is not None:
-            self.lines.append(line)
+        self.lines.append(f"{self.now:.6f} {text}")
 
     @property
     def trace(self) -> str:
         """A digest of all lines noted so far."""
-        return self._trace.hexdigest()
+        return hashlib.sha256("".join([f"{line}\n" for line in self.lines]).encode()).hexdigest()
 
     def run_until(self, end: float, stop: Callable[[], bool] | None = None) -> bool:
         """Let time pass until `end`, or until `stop()`; return whether it stopped."""
         here = 0
-        after_step, pop = self.after_step, heapq.heappop
-        while self._queue and self._queue[0][0] <= end:  # `leap` makes another queue
-            at, _, timer = pop(self._queue)
+        after_step, queue, ran = self.after_step, self._queue, self.ran
+        while queue and queue[0][0] <= end:
+            at, _, timer = heappop(queue)
             if timer.cancelled:
                 continue
             if at > self.now:
@@ -102,7 +100,8 @@ class World:
                     raise StandsStill(f"{here} events at {self.now}: a part wakes itself forever")
             timer.call()
             self.steps += 1
-            after_step()
+            if ran:
+                after_step()
             if stop is not None and stop():
                 return True
         self.now = max(self.now, end)

@@ -147,6 +147,8 @@ class AdminRequests:
 
     def expire(self, now: float) -> None:
         """Settle commands past their deadline: those that no leader began are refused, others uncertain."""
+        if not (self._waiting or self._sent or self._here):
+            return  # most often
         late, self._waiting = overdue(self._waiting, now)
         for each in late:
             each.settle(NoLeader(each.group))

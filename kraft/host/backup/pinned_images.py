@@ -170,6 +170,8 @@ class PinnedImages:
 
     def tick(self) -> None:
         """Close what is not read, and go on with what is being opened."""
+        if not (self._open or self._opening or self._paused):
+            return  # most often
         now = self._clock.seconds()
         for image in list(self._open.values()):
             if image.used_at + IDLE_SECONDS <= now and not image.is_read:

@@ -172,10 +172,12 @@ class Checkpoints:
         if self.last is None:
             return base
         last = self.last.base.index
-        most = max(last - self._settings.keep_entries, self._beyond_bytes(), self._cut_to)
+        sizes = self._sizes
+        most = max(last - self._settings.keep_entries, self._cut_to, self._beyond_bytes() if sizes else 0)
+        if most <= base:
+            return base  # most often
         if held is not None:
             most = min(most, held)
-        sizes = self._sizes
         while sizes and sizes[0][0] <= base:
             sizes.popleft()
         if sizes:

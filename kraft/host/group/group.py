@@ -171,8 +171,7 @@ class Group:
         now = self._context.clock.seconds()
         self.requests.tick(now, self._context.persistence.full)
         if self.sender.active:
-            needy = [follower.peer for follower in self.raft.progress() if follower.state == "snapshot"]
-            self.sender.tick(now, needy)
+            self.sender.tick(now, [each.peer for each in self.raft.progress() if each.state == "snapshot"])
         self.receiver.tick(now, self.raft.state.commit)
         self.consistency.tick(now)
         self.membership.tick(now)
@@ -182,9 +181,10 @@ class Group:
 
     def _cut_log(self) -> None:
         """Cut the log, but not what a snapshot receiver needs, and not before a new state file is durable."""
-        if not self.state.switching:
+        base = self.raft.state.log.base.index
+        if self.checkpoints.cut(base, None) > base and not self.state.switching:
             held = [index for index in (self.sender.index, self.receiver.held) if index is not None]
-            self.raft.compact(self.checkpoints.cut(self.raft.state.log.base.index, min(held, default=None)))
+            self.raft.compact(self.checkpoints.cut(base, min(held, default=None)))
 
     # -- a turn ---------------------------------------------------------------------------------------
 

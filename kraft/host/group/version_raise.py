@@ -34,13 +34,16 @@ class VersionRaise:
         """One tick of the host passed: on the leader, raise the version if that is possible by now."""
         if self._group == 0:
             self._version.raising = self._logged_version()
-        if not self._raft.state.leads or self._raft.state.term_at(self._state.index) != self._raft.state.term:
-            return  # earlier leaders may have logged a raise, or a new member, that is not applied here
-        if self._logged_term == self._raft.state.term:
+        state = self._raft.state
+        if not state.leads or self._state.machine.version >= self._version.supported:
+            return  # most often
+        if self._logged_term == state.term:
             return
+        if state.term_at(self._state.index) != state.term:
+            return  # earlier leaders may have logged a raise, or a new member, that is not applied here
         target = self._target()
         if target > self._state.machine.version and self._requests.proposer.propose_version(target):
-            self._logged_term = self._raft.state.term
+            self._logged_term = state.term
             if self._group == 0:
                 self._version.raising = target
 

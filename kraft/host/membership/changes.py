@@ -85,6 +85,7 @@ class MembershipChanges:
         self.pending: deque[_PendingChange] = deque()
         self._logged: _LoggedChange | None = None
         self._committed = NOBODY  # the last configuration that is known to be committed
+        self._led = False  # as of the last tick
         self._health = ReplicaHealth(raft, election_ticks)
         steady_seconds = STEADY_TIMEOUTS * election_ticks * tick_seconds
         self._promotion = LearnerPromotion(raft, self._health, steady_seconds)
@@ -146,15 +147,17 @@ class MembershipChanges:
         if not state.leads:
             if self.pending or self._admission.under_way:
                 self._refuse_pending(self._not_leader())  # the callers ask again at the new leader
-            self._health.clear()
-            self._promotion.clear()
-            self._invitations.clear()
+            if self._led:
+                self._led = False
+                self._health.clear()
+                self._promotion.clear()
+                self._invitations.clear()
             return
+        self._led = True
         self._health.tick()
         self._promotion.tick(now)
         if not self._group:  # a node is invited into all groups at once
-            matches = {follower.peer: follower.match for follower in self._raft.progress()}
-            self._invitations.tick(now, self._committed, matches)
+            self._invitations.tick(now, self._committed, self._raft)
         self._next_command(now)
         if self._idle and not self._admission.under_way:
             self._promote(now)

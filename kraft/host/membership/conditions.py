@@ -42,7 +42,7 @@ class Conditions:
 
     def tick(self, now: float, own: NodeCondition, hellos: Mapping[str, Hello], network: Network) -> None:
         """Report `own` to the peers in `hellos`, those with an open link, if it is time; `now` in seconds."""
-        changed = replace(own, wall_ms=0) != replace(self.own, wall_ms=0)
+        changed = replace(self.own, wall_ms=own.wall_ms) != own
         self.own = own
         if not changed and now < self._due_at:
             return

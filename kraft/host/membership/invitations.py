@@ -9,6 +9,7 @@ from kraft.host.membership.peers import Peers
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
 from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.raft import Raft
 
 INVITE_SECONDS = 1.0  # between two invitations of one member
 DIAL_SECONDS = 3.0  # between two calls to one member
@@ -28,24 +29,27 @@ class Invitations:
         self._invited_at.clear()
         self._dialled_at.clear()
 
-    def tick(self, now: float, committed: Configuration, matches: dict[str, int]) -> None:
+    def tick(self, now: float, committed: Configuration, raft: Raft) -> None:
         """Invite and dial the members of the `committed` configuration that need it.
 
-        `matches` has the log index known to be durable at each member, by id.
+        None does that is known to have something of the log of `raft`.
         """
-        own = self._peers.formation.identity.id
+        own, dialled = self._peers.formation.identity.id, self._dialled_at
         members = [member for member in committed.everyone if member.id != own]
-        for gone in self._dialled_at.keys() - {member.id for member in members}:
-            del self._dialled_at[gone]
-            self._invited_at.pop(gone, None)
+        if len(dialled) > len(members):
+            for gone in dialled.keys() - {member.id for member in members}:
+                del dialled[gone]
+                self._invited_at.pop(gone, None)
         for member in members:
             hello = self._peers.hello_of(member.id)
             if hello is None:
                 self._dial(member, now)
                 continue
-            self._dialled_at[member.id] = now
-            if not matches.get(member.id) and self._needs_invitation(member, hello):
-                self._invite(member, now)
+            dialled[member.id] = now
+            if self._needs_invitation(member, hello):
+                matches = {follower.peer: follower.match for follower in raft.progress()}
+                if not matches.get(member.id):
+                    self._invite(member, now)
 
     def _dial(self, member: Member, now: float) -> None:
         """Dial `member`, but first leave time for the link that is dialled by rule."""

@@ -25,6 +25,7 @@ class Peers:
 
     * `hellos` has the last greeting of every node that ever greeted, `connected` the nodes with an open link.
     * `removed`: this node is no member any more, so that open links are no reason to serve clients.
+    * `left_first_group`: group 0 has members, and this node is none of them: it leaves the cluster.
     * `unformed` are the peers that greeted before they had formed, and have sent nothing since.
     * `failures` has why the last attempt to dial a node failed, while it has no link.
     * `conditions` has what this node and its peers report about themselves.
@@ -37,7 +38,7 @@ class Peers:
         self.formation = formation
         self.hellos: dict[str, Hello] = {}
         self.connected: set[str] = set()
-        self.removed = False
+        self.removed = self.left_first_group = False
         self.unformed: set[str] = set()
         self.failures: dict[str, str] = {}
         self.conditions = Conditions()
@@ -167,6 +168,8 @@ class Peers:
         Groups change one after the other; a member of any of them keeps its links.
         """
         self._configurations[group] = configuration
+        first = self._configurations.get(0, NOBODY)
+        self.left_first_group = bool(first.members) and first.member(self.formation.identity.id) is None
         self.formation.current = configuration = united(self._configurations)
         self.removed = bool(self.formation.removed)
         if not configuration.members:
@@ -205,11 +208,11 @@ class Peers:
         """What `node` last reported about itself; None if that is unknown."""
         return self.conditions.own if node == self.formation.identity.id else self.conditions.of(node)
 
-    @property
-    def left_first_group(self) -> bool:
-        """Whether group 0 has members, and this node is none of them: it leaves the cluster."""
-        first = self._configurations.get(0, NOBODY)
-        return bool(first.members) and first.member(self.formation.identity.id) is None
+    def full_nodes(self) -> dict[str, NodeCondition]:
+        """The conditions of the nodes that have no memory left, this one and those with a link, by id."""
+        conditions = self.conditions
+        heard = {node: each for node, each in conditions.heard.items() if each.memory_full}
+        return heard | {self.formation.identity.id: conditions.own} if conditions.own.memory_full else heard
 
     def is_able(self, node: str) -> bool:
         """Whether `node` has a link, is to stay, and reports nothing that keeps it from leading, as far as

@@ -127,6 +127,8 @@ class LeaderClock:
         off = {
             id_: clock - median for id_, clock in clocks.items() if abs(clock - median) > self._max_offset_ms
         }
+        if not (off or self.off):
+            return  # most often
         for id_ in sorted(off.keys() - self.off):
             seconds = round(off[id_] / 1000, 1)
             self._observer.event("clock_off", peer=id_, group=self._group, ahead_seconds=seconds)

@@ -146,11 +146,12 @@ class Proposer:
         self._blocked_at = -1
         if self._held_until and self._held_until <= now:
             self._end_hold()
-        if not self._raft.state.leads:
+        state = self._raft.state
+        if not state.leads:
             return
         self._leader_clock.correct()
         again = self._expired_at + EXPIRY_SECONDS <= now
-        if again and self.may_propose and self._raft.state.leads_with_commit:
+        if again and self.may_propose and state.leads_with_commit:
             self._expired_at = now
             due, stamp = self._state.machine.keyspace.due.next(), self._leader_clock.stamp()
             if due is not None and due <= stamp:

@@ -133,6 +133,8 @@ class ReadRounds:
 
     def expire(self, now: float) -> int:
         """Repeat a round without confirmation, and refuse late readers; returns their number."""
+        if not (self.waiting or self.under_way or self.confirmed):
+            return 0  # most often
         if self.under_way is not None and self.under_way.begun + self._round_timeout <= now:
             self.fail(self.under_way.ctx)
         late = [r for r in self.waiting if r.deadline <= now]

@@ -159,7 +159,9 @@ class Requests:
         self.proposer.tick(now)
         self.writes.tick(now, disk_full)
         self.reads.tick(now)
-        self.transaction_waits.look()
+        waits = self.transaction_waits
+        if waits.writing or waits.reading:
+            waits.look()
 
     def unsent(self, peer: str, message: Message) -> None:
         """The link to `peer` did not take `message`, so a request in it may be sent again."""

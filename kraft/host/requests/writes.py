@@ -301,13 +301,17 @@ class Writes:
 
     def tick(self, now: float, disk_full: bool) -> None:
         """One tick of the host passed: settle what has waited too long."""
+        leader = self._raft.state.leader
+        if leader:
+            self._leaderless_since = now
+        if not (self._proposals.unsettled or self.forwarding.pending):
+            return
         refused, uncertain = self._proposals.expire(now)
         uncertain += self.forwarding.expire(now)
         self._observe("timeout", refused)
         self._observe("uncertain", uncertain)
         leader_wait = self._timing.leader_wait
-        if self._raft.state.leader:
-            self._leaderless_since = now
+        if leader:
             # Else it would be logged in the last moment, and be uncertain when it is committed after that.
             half = self._timing.write_timeout / 2
             self._observe("timeout", self._proposals.refuse_older(now - half, Busy()))

@@ -84,7 +84,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
     def member(self, id_: str) -> Member | None:
         """The member with this id among `everyone`, or None."""
-        return next((m for m in self.everyone if m.id == id_), None)
+        for member in self.everyone:
+            if member.id == id_:
+                return member
+        return None
 
     def fault(self) -> str | None:
         """What is wrong with this value, or None; a configuration with a fault may not enter a log."""
