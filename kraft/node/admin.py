@@ -255,6 +255,8 @@ LOCAL = (
     TakeBackup,
 )  # carried out by the node that is asked
 CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # these wait for a checkpoint of the leader
+# These do the same when they are carried out again, so the next leader gets them when one is lost.
+REPEATABLE = (Rehearse, TakeSnapshot, Verify, Reseed)
 DONE = "DONE"  # the result of a rehearsal where the members are as the command wants them
 SILENT = (ReadImage, CloseImage, HoldProposals, LogHeldMarker)  # too many of them to be logged
 AdminResult = str | int | list[object] | dict[str, object]

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from kraft.host.admin.requests import PENDING_MAX, AdminRequests, PendingCommand, reply
+from kraft.host.admin.requests import LOST_SECONDS, PENDING_MAX, AdminRequests, PendingCommand, reply
 from kraft.node import admin
 from kraft.node.errors import AdminRefused, CheckpointFailed, NoLeader, NotLeader, Stopping, Uncertain
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
@@ -40,7 +40,13 @@ def asked(answers, deadline=5.0, command=EVERY[1]):
 
 
 def sent(requests, one, leader="K1", now=0.0):
-    return requests.request(leader, one, now)
+    return requests.request((leader, 1), one, now)
+
+
+def begun(requests, one):
+    """This node, K1, leads."""
+    requests.here(("K1", 1), one)
+    return one
 
 
 @pytest.mark.parametrize("command", EVERY)
@@ -109,7 +115,7 @@ def test_an_uncertain_command_is_not_offered_again(answers):
 
 def test_commands_of_this_node_as_the_leader_end_in_the_same_ways(answers):
     requests = AdminRequests(100)
-    one, other = asked(answers), asked(answers)
+    one, other = (begun(requests, asked(answers)) for _ in range(2))
     requests.ended(one, NotLeader(0, ""))
     requests.ended(other, ChangeRefused("no"))
     assert [type(a) for a in answers] == [AdminRefused]
@@ -123,7 +129,7 @@ def test_a_command_that_never_ends_here_is_uncertain_at_its_deadline(answers):
     for each in (one, done, again):
         requests.add(each)
     for each in requests.take():
-        requests.here(each)
+        begun(requests, each)
     requests.ended(done, "OK")
     requests.ended(again, NotLeader(0, ""))
     requests.expire(1.9)
@@ -138,11 +144,11 @@ def test_commands_carried_out_here_count_towards_the_bound(answers):
     requests = AdminRequests(100)
     for _ in range(PENDING_MAX):
         requests.add(asked(answers))
-    begun = requests.take()
-    for each in begun:
-        requests.here(each)
+    taken = requests.take()
+    for each in taken:
+        begun(requests, each)
     assert not requests.add(asked(answers))
-    requests.ended(begun[0], "OK")
+    requests.ended(taken[0], "OK")
     assert requests.add(asked(answers))
 
 
@@ -157,6 +163,46 @@ def test_a_lost_link_makes_a_command_uncertain_and_a_late_answer_changes_nothing
     requests.answered("K1", reply(kept.request, "OK"))  # not the one that was asked
     requests.answered("K2", reply(kept.request, "OK"))
     assert answers[1:] == ["OK"]
+
+
+@pytest.mark.parametrize("leads", [("K2", 2), ("", 2), ("K1", 2), ("", 1)])
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_leader_that_leads_no_more_and_does_not_answer_is_given_up(answers, leads, elsewhere):
+    requests = AdminRequests(100)
+    changing, looking = asked(answers, 30.0), asked(answers, 30.0, admin.Rehearse(EVERY[1]))
+    for each in (changing, looking):
+        sent(requests, each) if elsewhere else begun(requests, each)
+    requests.follow(lambda _: ("K1", 1), 1.0)
+    requests.follow(lambda _: leads, 2.0)
+    requests.follow(lambda _: leads, 1.99 + LOST_SECONDS)
+    assert (answers, requests.take()) == ([], [])
+    requests.follow(lambda _: leads, 2.0 + LOST_SECONDS)
+    assert [type(a) for a in answers] == [Uncertain]
+    assert requests.take() == [looking], "it changes nothing, so the next leader gets it"
+    sent(requests, looking, "K2")
+    requests.ended(looking, NotLeader(0, ""))
+    assert requests.take() == [], "what was given up here is asked once"
+
+
+def test_a_leader_that_is_back_or_answers_in_time_was_not_lost(answers):
+    requests = AdminRequests(100)
+    message = sent(requests, asked(answers))
+    for now in (0.0, 1.0, 2.0, 3.0):
+        requests.follow(lambda _: ("", 1), now)
+        requests.follow(lambda _: ("K1", 1), now + LOST_SECONDS)
+    requests.follow(lambda _: ("K2", 2), 5.0)
+    requests.answered("K1", reply(message.request, "K2"))
+    requests.follow(lambda _: ("K2", 2), 9.0)
+    assert answers == ["K2"]
+
+
+def test_a_command_that_may_be_repeated_outlives_the_link(answers):
+    requests = AdminRequests(100)
+    one = asked(answers, command=admin.TakeSnapshot())
+    sent(requests, one)
+    requests.lost("K1")
+    assert requests.take() == [one]
+    assert answers == []
 
 
 def test_a_command_that_the_link_did_not_take_waits_again(answers):
@@ -191,7 +237,7 @@ def test_an_unreadable_answer_does_not_lose_the_caller(answers):
 
 def test_when_the_node_stops_everybody_is_told(answers):
     requests = AdminRequests(100)
-    requests.here(asked(answers))
+    begun(requests, asked(answers))
     requests.add(asked(answers))
     sent(requests, asked(answers))
     requests.abandon()

@@ -89,6 +89,16 @@ def test_a_drained_survivor_asks_for_no_group(many):
     assert led(many, "K3") == [0, 2, 3, 5, 6, 8, 9, 11]
 
 
+def test_nobody_waits_for_a_survivor_that_cannot_lead(many):
+    """The next one asks as early as if it came first, and not a heartbeat interval later."""
+    for group in many.host("K2").groups.values():
+        group.drain(True)
+    many.run(1)
+    lost = led(many, "K1")
+    many.nodes["K1"].crash()
+    assert many.run(0.09, lambda: all(many.leaders(group) == ["K3"] for group in lost))
+
+
 def test_the_next_in_rank_asks_when_the_first_one_does_not(many):
     """Here nothing is known of what keeps it from that."""
     many.host("K2").groups[0].raft.drain(True)

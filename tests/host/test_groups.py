@@ -4,7 +4,7 @@ import pytest
 
 from kraft.config import ClusterConfig
 from kraft.node import admin
-from kraft.node.errors import AdminRefused, NoLeader
+from kraft.node.errors import AdminRefused, NoLeader, Uncertain
 from tests.simulation.cluster import SimulatedCluster, Tuning
 from tests.simulation.network import Weather
 from tests.simulation.world import World
@@ -32,6 +32,11 @@ class Grouped(SimulatedCluster):
         process = self.nodes[id_].process
         assert process is not None
         return process.host
+
+    def pause(self, id_):
+        process = self.nodes[id_].process
+        assert process is not None
+        process.clock.pause()
 
     def leader_of(self, group):
         [leader] = self.leaders(group)
@@ -238,3 +243,24 @@ def test_a_founder_with_another_number_keeps_the_cluster_from_forming_until_it_i
     node.config = right
     node.start()
     assert cluster.run(20, lambda: cluster.formed)
+
+
+def test_an_administrator_hears_soon_of_a_leader_that_is_lost():
+    """It hangs, so its links stay open. What it was to do may have been done."""
+    trio = Grouped(groups=1)
+    leader = trio.leader_of(0)
+    asked, other = sorted({"K1", "K2", "K3"} - {leader})
+    trio.give(asked, admin.Demote(other))
+    trio.pause(leader)
+    assert trio.run(3, lambda: bool(trio.answers))
+    assert isinstance(trio.answers[0], Uncertain)
+
+
+def test_a_rehearsal_goes_on_with_the_next_leader(trio):
+    address = trio.stand_by("K4")
+    assert trio.run(60, lambda: spread(trio) == ["K1", "K2", "K3"])
+    trio.give("K1", admin.Add("K4", address, learner=True))
+    trio.pause("K2")
+    assert trio.run(5, lambda: bool(trio.answers))
+    assert trio.answers == ["OK"]
+    assert all("K4" in trio.members_of(group) for group in range(GROUPS))

@@ -40,4 +40,12 @@ BEAT_MUTATIONS = (
         "each survivor asks for the groups in which it comes first",
         test="tests/host/test_fast_election.py",
     ),
+    Mutation(
+        "nodes that cannot lead come first",
+        "kraft/host/fast_election.py",
+        "        return sum(self._peers.is_able(node) for node in before if node != without)",
+        "        return sum(node != without for node in before)",
+        "nobody waits for a node that is drained, fenced, slow or full",
+        test="tests/host/test_fast_election.py",
+    ),
 )

@@ -34,8 +34,9 @@ from kraft.raft.messages import (
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Ready
 from tests.simulation.committed_log import CommittedLog
-from tests.simulation.logged import Logged, logged_in
+from tests.simulation.logged import Logged
 from tests.simulation.resending import Resending
+from tests.simulation.slot_owners import SlotOwners
 from tests.simulation.violation import Violation, demand
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Checks:
         self._checkers = {group: InvariantChecker() for group in range(cluster.group_count)}
         self._ran = cluster.world.ran
         self.committed = [CommittedLog(group) for group in self._checkers]
+        self._owners = SlotOwners(cluster.group_count)
         self._checked = dict.fromkeys(
             self._checkers, 0
         )  # the index up to which a majority of platters is known to hold it
@@ -154,6 +156,8 @@ class Checks:
             self._moved(process, group)
             if not before or before[-1] != group.state.index:
                 self._equal_state(process, group)
+                if group.state.machine.keyspace.slots is not None:
+                    self._owners.look(group)
 
     def _watch(self, process: "Process", group: Group) -> Watched:
         count = process.host.slots.groups
@@ -386,16 +390,14 @@ class Checks:
                 equal = log.entries == committed.entries[log.base.index :]
                 demand(equal, f"the log of group {group} on {node} differs")
 
-    def effects(self, group: int, outcomes: Mapping[bytes, str]) -> list[Logged]:
-        """Demand that every write reported as done is in the log once, and every refused one never.
+    def effects(self, logged: Sequence[Logged], outcomes: Mapping[bytes, str]) -> None:
+        """Demand that every write reported as done took effect once, and every refused one never.
 
-        `outcomes` maps the mark of each write to done, refused or unknown. Returns them as logged.
+        `outcomes` maps the mark of each write to done, refused or unknown.
         """
-        logged = [found for entry in self.committed[group].entries for found in logged_in(entry)]
         times = Counter(write.mark for write in logged if write.asked is None)
         for marked, outcome in outcomes.items():
             count = times[marked]
             demand(count <= 1, f"the write {marked!r} was executed {count} times")
             demand(outcome != "done" or count == 1, f"the acknowledged write {marked!r} is lost")
             demand(outcome != "refused" or count == 0, f"the refused write {marked!r} was executed")
-        return logged

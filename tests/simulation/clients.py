@@ -74,7 +74,8 @@ class Question:
     """An operation that has no answer yet."""
 
     process: Process
-    group: int
+    home: int
+    group: int  # that is asked: the one which has the home, as far as the node knows
     key: bytes
     name: str
     argument: Any
@@ -92,20 +93,22 @@ class SimulatedClient:
         self._cluster = cluster
         self._world = cluster.world
         self._dice = cluster.world.dice(f"client {number}")
-        self._flushes = FLUSHES if cluster.world.dice("flush").random() < FLUSHING else 0.0
+        self._homes = cluster.homes
+        still = not cluster.homes.moving  # with moves nobody flushes, calls scripts, or waits for a lock
+        self._flushes = FLUSHES if still and cluster.world.dice("flush").random() < FLUSHING else 0.0
         keys = [key for key in KEYS if not (self._flushes and key == LIST)]
         if cluster.world.dice("once").random() < COUNTING:
             keys.append(once.COUNTED)
-        self._scripts = cluster.world.dice("scripts").random() < scripts.RUNS
+        self._scripts = still and cluster.world.dice("scripts").random() < scripts.RUNS
         if self._scripts:
             keys.append(scripts.CALLED)
         self._keys = cluster.world.dice("keys").sample(keys, self._habits.hot or len(keys))
-        waits = cluster.world.dice("waits").random() < lock_waits.RUNS
+        waits = still and cluster.world.dice("waits").random() < lock_waits.RUNS
         if waits:
             self._keys = [*[key for key in self._keys if key != locks.LOCK][:2], locks.LOCK]
         self._tokens = locks.Tokens(number, self._dice, lock_waits.SHARE if waits else 0.0)
         self._wait: Wait | None = None
-        self._seen: dict[tuple[int, bytes], Seen] = {}  # what was read last, by group and key
+        self._seen: dict[tuple[int, bytes], Seen] = {}  # what was read last, by home and key
         self._just_read: tuple[int, bytes] | None = None
         self._again: Question | None = None  # a request to send once more
         self._history = history
@@ -152,23 +155,30 @@ class SimulatedClient:
             question = replace(question, process=ready[0])
         self._open = question
         if question.name not in UNMARKED:
-            self._history.fates.setdefault(question.group, {})[question.mark] = "unknown"
+            self._history.fates.setdefault(question.home, {})[question.mark] = "unknown"
         question.process.clock.run(lambda: self._send(question))
         patience = question.argument[2] if question.name == locks.WAIT else self._habits.patience
         self._world.call_later(patience, lambda: self._ended(question, "unknown"))
 
     def _send(self, question: Question) -> None:
-        host = question.process.host
+        host, group, home = question.process.host, question.group, question.home
+        keys = partial(self._keys_of, question)
         if question.name == STALE_READ:
-            host.read_stale(question.group, lambda outcome: self._glanced(question, outcome))
+            host.read_stale(group, partial(self._glanced, question), keys)
+        elif question.name == READ and self._homes.moving:
+            host.read_keys(group, keys, partial(self._viewed, question))
         elif question.name == READ:
-            host.read(question.group, lambda outcome: self._viewed(question, outcome))
+            host.read(group, partial(self._viewed, question))
         elif question.name == locks.WAIT:
             self._send_wait(question)
         else:
             commands = [command(question), Put(b"@%d" % self._number, question.mark)]
-            done = lambda outcome: self._written(question, outcome)  # noqa: E731
-            host.write(question.group, commands, size(question), done)
+            commands = self._homes.commands(home, commands)
+            host.write(group, commands, size(question), partial(self._written, question))
+
+    def _keys_of(self, question: Question) -> list[bytes]:
+        """Any key will do: all keys of a home have one slot. A read of all lists looks at no other ones."""
+        return [self._homes.key(question.home, question.key)] if self._homes.moving else []
 
     def _send_wait(self, question: Question) -> None:
         """Ask for the lock, and leave when the client has given it up."""
@@ -186,26 +196,29 @@ class SimulatedClient:
         marked = mark(self._number, self._count)
         again, self._again = self._again, None
         if again is not None:
-            return replace(again, process=process, mark=marked, called=self._world.now)
+            group = self._homes.asked(process.host, again.home, self._dice)
+            return replace(again, process=process, group=group, mark=marked, called=self._world.now)
         unique = b"%d.%d" % (self._number, self._count)
         just_read, self._just_read = self._just_read, None
         argument: Any
         if just_read is not None and self._dice.random() < SOON:
-            group, key = just_read
+            home, key = just_read
+            group = self._homes.asked(process.host, home, self._dice)
             name, argument = SET_IF_UNCHANGED, (self._seen[just_read], unique)
         else:
-            group = self._dice.randrange(self._cluster.group_count)
+            home = self._dice.randrange(self._homes.count)
+            group = self._homes.asked(process.host, home, self._dice)
             key = self._dice.choice(self._keys)
-            name, argument = self._draw(group, key, unique)
+            name, argument = self._draw(home, group, key, unique)
         script: str = ""
         if self._scripts and name not in READS:
             name, argument, script = scripts.drawn(self._dice, name, argument)
-            saw = self._seen.get((group, key))
+            saw = self._seen.get((home, key))
             if key in WATCHED and saw is not None and self._dice.random() < 0.15:
                 name, argument, script = SWAP, (saw.value, unique), scripts.COMPLETE
         key = b"" if name == FLUSH else key
         alone = name not in NEVER_ALONE and self._dice.random() < ALONE
-        return Question(process, group, key, name, argument, marked, self._world.now, alone, script)
+        return Question(process, home, group, key, name, argument, marked, self._world.now, alone, script)
 
     def _moment(self, group: int) -> int:
         """A time soon, by the median of all clocks, or by log time if that is late: no key stays for long."""
@@ -215,17 +228,17 @@ class SimulatedClient:
         now = min(walls[(len(walls) - 1) // 2], max(stamps)) if processes else 0
         return now + self._dice.randrange(1, MOST_MS)
 
-    def _draw(self, group: int, key: bytes, unique: bytes) -> tuple[str, Any]:
+    def _draw(self, home: int, group: int, key: bytes, unique: bytes) -> tuple[str, Any]:
         random = self._dice
         if random.random() < 0.4:
             return (STALE_READ if random.random() < self._habits.stale else READ), None
         if self._flushes and random.random() < self._flushes:
             return FLUSH, None
         if key == LIST:
-            known = {name: seen for name in LISTS if (seen := self._seen.get((group, name)))}
+            known = {name: seen for name in LISTS if (seen := self._seen.get((home, name)))}
             return TRANSACTION, transactions.draw(random, known)
         if key == locks.LOCK:
-            return self._tokens.draw(group, unique)
+            return self._tokens.draw(home, unique)
         if key == once.COUNTED:
             return once.ONCE, once.draw(random, unique)
         if key == scripts.CALLED:
@@ -236,7 +249,7 @@ class SimulatedClient:
             return "append", b"|" + unique
         if key == PAIR:
             return "set", unique
-        saw = self._seen.get((group, key))
+        saw = self._seen.get((home, key))
         if saw is not None and random.random() < (0.4 if key == SELDOM else 0.1):
             return SET_IF_UNCHANGED, (saw, unique)
         names = ["delete", "take", "set if missing"]
@@ -262,6 +275,7 @@ class SimulatedClient:
             demand(isinstance(outcome, Refused), f"a read ended with {outcome!r}")
             self._ended(question, "refused")
             return
+        outcome = self._homes.view(question.home, outcome)
         keyspace = outcome.keyspace
         value = keyspace.get(question.key)
         due = keyspace.expires(question.key)
@@ -278,17 +292,19 @@ class SimulatedClient:
 
     def _remember(self, question: Question, view: View) -> None:
         """Keep what a transaction needs to watch the keys that were read."""
-        index = question.process.host.groups[question.group].state.index
+        home = question.home
+        place = self._homes.place(question.process.host, home, question.group)
         for key in LISTS if question.key == LIST else (question.key,):
-            self._seen[(question.group, key)] = transactions.seen(key, view, index)
+            self._seen[(home, key)] = transactions.seen(key, view, place)
         if question.key in WATCHED:
-            self._just_read = (question.group, question.key)
+            self._just_read = (home, question.key)
 
     def _glanced(self, question: Question, outcome: View | Exception) -> None:
         """Handle the answer of a stale read, which may be old within the configured bound."""
         if isinstance(outcome, View):
             self._cluster.checks.recent(question.process, question.group)
-            pair = outcome.keyspace.get(PAIR), outcome.keyspace.get(OTHER_OF_PAIR)
+            keyspace = self._homes.view(question.home, outcome).keyspace
+            pair = keyspace.get(PAIR), keyspace.get(OTHER_OF_PAIR)
             demand(pair[0] == pair[1], "half of a batch is seen")
             self._world.counts["stale read"] += 1
         else:
@@ -296,7 +312,11 @@ class SimulatedClient:
         self._ended(question, "done" if isinstance(outcome, View) else "refused")
 
     def _written(self, question: Question, outcome: Any) -> None:
-        if isinstance(outcome, list):
+        if isinstance(outcome, list) and self._homes.moving and isinstance(outcome[1], CommandFailure):
+            demand(outcome[0] is outcome[1], f"a slot has moved for one of two commands: {outcome}")
+            self._world.counts[f"write {outcome[1].name.lower()}"] += 1
+            self._ended(question, "refused")
+        elif isinstance(outcome, list):
             self._cluster.checks.acknowledged(question.process, question.group, question.mark)
             demand(len(outcome) == 2 and outcome[1] == "OK", f"the replies are not those asked: {outcome}")
             self._ended(question, "done", self._result(question, outcome[0]))
@@ -309,7 +329,7 @@ class SimulatedClient:
             (reply,) = outcome
             self._world.counts[f"wait {'done' if reply[0] else 'in vain'}"] += 1
             if self._open is question:
-                self._tokens.answered(question.group, question.name, reply)
+                self._tokens.answered(question.home, question.name, reply)
             self._ended(question, "done", reply)
         else:
             self._ended(question, "refused" if isinstance(outcome, Refused) else "unknown")
@@ -343,7 +363,7 @@ class SimulatedClient:
             done = locks.took_effect(question.name, reply)
             self._world.counts[f"{question.name} {'done' if done else 'without effect'}"] += 1
             if self._open is question:  # else the client has given it up
-                self._tokens.answered(question.group, question.name, reply)
+                self._tokens.answered(question.home, question.name, reply)
         return reply
 
     def _until_answered(self, question: Question, reply: Any) -> None:
@@ -365,7 +385,7 @@ class SimulatedClient:
         setattr(history, fate, getattr(history, fate) + 1)
         self._world.note(f"client {self._number} {question.name} {fate} {result}")
         if question.name not in UNMARKED:
-            history.fates[question.group][question.mark] = fate
+            history.fates[question.home][question.mark] = fate
         if question.key == LIST:
             self._attempted(question, fate, result)
         elif fate != "refused" and question.name not in (STALE_READ, locks.WAIT):
@@ -373,7 +393,7 @@ class SimulatedClient:
             operation = Operation(
                 question.name, question.argument, question.called, returned, result, script=question.script
             )
-            history.add(question.group, question.key, question.mark, operation)
+            history.add(question.home, question.key, question.mark, operation)
         if question.name not in UNMARKED:
             self._perhaps_again(question, fate)
         self._think(self._habits.thinking)
@@ -381,7 +401,7 @@ class SimulatedClient:
     def _attempted(self, question: Question, fate: str, reply: Any) -> None:
         """Record a transaction on lists."""
         marked, called, now = question.mark, question.called, self._world.now
-        attempts = self._history.attempts.setdefault(question.group, [])
+        attempts = self._history.attempts.setdefault(question.home, [])
         if question.name == TRANSACTION:
             attempts.append(transactions.attempt(question.argument, marked, called, now, fate, reply))
         elif question.name == LIST_SCRIPT:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from kraft.config import ClientConfig, ClusterConfig, Config, LimitsConfig, NodeConfig, PeerConfig, RaftConfig
 from kraft.config.values import ReadsConfig, ScriptsConfig, SnapshotConfig
 from tests.simulation.checks import MAX_STALENESS, Checks
+from tests.simulation.homes import Homes
 from tests.simulation.network import Network, Weather
 from tests.simulation.node import SimulatedNode
 from tests.simulation.plan import Habits
@@ -32,7 +33,8 @@ class Tuning:
 class SimulatedCluster:
     """`nodes` machines with `groups` groups each, and the checks after every step.
 
-    `spares` more machines are in standby and run no process until they are started.
+    `spares` more machines are in standby and run no process until they are started. With `moving`, slots move
+    between the groups.
     """
 
     def __init__(
@@ -44,9 +46,12 @@ class SimulatedCluster:
         spares: int = 0,
         tuning: Tuning = Tuning(),
         disks: str = "plain",
+        *,
+        moving: bool = False,
     ) -> None:
         self.world = world
         self.group_count = groups
+        self.homes = Homes(groups, moving=moving)
         self.habits = Habits()
         self.drift = 0.0005  # the largest drift of a node's clock
         self.skew_ms = 0.0  # the largest initial error of a node's wall clock

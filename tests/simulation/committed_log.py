@@ -39,8 +39,8 @@ class CommittedLog:
         return self._places.get(marked, [])
 
     def entry_of(self, marked: bytes) -> Entry:
-        """The entry of an acknowledged write."""
-        return self.entries[self._places[marked][0] - 1]
+        """The entry of an acknowledged write: the last one, as what meets a frozen slot is logged again."""
+        return self.entries[self._places[marked][-1] - 1]
 
     def grow(
         self, commit: int, term_at: Callable[[int], int], logs: Iterable["GroupLog"], now: float

@@ -1,6 +1,7 @@
 """Transactions over several groups in the simulator: clients of all nodes, while nodes crash and links fail.
 
     python -m tests.simulation.cross_groups 0:200         # these seeds, up to one that fails
+    python -m tests.simulation.cross_groups 0:200 moves   # and slots move between the groups
 
 The clients append unique elements to lists in all groups and read them: in transactions over groups, in plain
 writes and reads, in reads over groups, in transactions that watch what they have read, and in those that
@@ -18,13 +19,18 @@ from random import Random
 from typing import Any
 
 from kraft.host.requests.round import View
-from kraft.kv.commands import AppendValue, Exec, Look, Prepare, Put, Step, Watched
+from kraft.kv.commands import AppendValue, Exec, Look, PlanMove, Prepare, Put, Step, Watched
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Uncertain
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, Operation, check
 from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.homes import Homes
+from tests.simulation.move_faults import ACTS, MoveFaults
 from tests.simulation.network import Weather
+from tests.simulation.plan import KINDS
 from tests.simulation.process import Process
+from tests.simulation.run import MOVED_SECONDS
+from tests.simulation.slot_owners import moves_left
 from tests.simulation.transactions import elements
 from tests.simulation.violation import demand
 from tests.simulation.world import World
@@ -34,16 +40,20 @@ SETTLED_SECONDS = 30.0  # within which all locks have to be gone after that
 CLIENTS = 5
 LISTS = (b"x", b"y")  # in each group
 
-Place = tuple[int, bytes]  # a list: its group and its key
+Place = tuple[int, bytes]  # a list: its home and its name
 
 
 @dataclass(slots=True)
 class Question:
-    """One request of a client. `steps` are (APPEND or READ, list); `watched` is what the client has seen."""
+    """One request of a client. `steps` are (APPEND or READ, list); `watched` is what the client has seen.
+
+    `groups` are those that have the homes, as far as the node knows that is asked.
+    """
 
     name: str
     called: float
     steps: tuple[tuple[str, Place], ...]
+    groups: dict[int, int]
     watched: tuple[Place, Watched, list[str]] | None = None
 
 
@@ -52,25 +62,30 @@ class Rewrite:
 
     size = 50
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, homes: Homes) -> None:
         self.keys: dict[int, list[bytes]] = {}
         self.lists: dict[Place, bytes] = {}  # before the computation
         self._question = question
+        self._homes = homes
+        self._places: dict[tuple[int, bytes], Place] = {}  # by group and key
         self._watched: dict[int, tuple[Watched, ...]] = {}
-        for _, (group, key) in question.steps:
+        for _, place in question.steps:
+            group, key = question.groups[place[0]], homes.key(*place)
             self.keys.setdefault(group, []).append(key)
+            self._places[group, key] = place
 
     def found(self, group: int, view: View) -> None:
         space, keys = view.keyspace, self.keys[group]
-        self.lists.update({(group, key): space.get(key) or b"" for key in keys})
+        self.lists.update({self._places[group, key]: space.get(key) or b"" for key in keys})
         self._watched[group] = tuple([Watched(key, space.revision(key), view.revision) for key in keys])
 
     def parts(self) -> dict[int, Exec]:
         steps: dict[int, list[Step]] = {group: [] for group in self.keys}
-        for number, (kind, (group, key)) in enumerate(self._question.steps):
+        for number, (kind, place) in enumerate(self._question.steps):
             if kind == APPEND:
                 element = b"|" + _element(self._question, number).encode()
-                steps[group].append(Put(key, self.lists[group, key] + element))
+                group, key = self._question.groups[place[0]], self._homes.key(*place)
+                steps[group].append(Put(key, self.lists[place] + element))
         return {group: Exec((), tuple(each), self._watched[group]) for group, each in steps.items()}
 
 
@@ -113,7 +128,9 @@ class Client:
         self.process = self.random.choice(processes)
         self.asked += 1
         kind = self.random.random()
-        places = list(product(range(self.cluster.group_count), LISTS))
+        homes = self.cluster.homes
+        groups = {home: homes.asked(self.process.host, home, self.random) for home in range(homes.count)}
+        places = list(product(range(homes.count), LISTS))
         self.random.shuffle(places)
         name = f"c{self.number}-{self.asked}"
         if kind < 0.2:
@@ -125,37 +142,37 @@ class Client:
                 (self.random.choice((READ, APPEND, APPEND)), place)
                 for place in places[: self.random.randrange(2, 5)]
             )
-        self.open = question = Question(name, self.cluster.world.now, steps)
-        groups = {group for _, (group, _) in steps}
-        if len(groups) > 1:
+        self.open = question = Question(name, self.cluster.world.now, steps, groups)
+        if len({groups[home] for _, (home, _) in steps}) > 1:
             if self.seen and any(kind == APPEND for kind, _ in steps) and self.random.random() < 0.4:
                 place = self.random.choice(list(self.seen))
                 question.watched = (place, *self.seen[place])
             if question.watched is None and self.random.random() < 0.3:
-                rewrite = Rewrite(question)
+                rewrite = Rewrite(question, homes)
                 computed = partial(self._rewritten, question, rewrite)
                 self.process.host.transactions.compute(rewrite, 50, computed)
             else:
                 self._transact(question)
         elif len(steps) == 1 and steps[0][0] == READ:
-            group, key = steps[0][1]
-            self.process.host.read_keys(group, lambda: [key], partial(self._viewed, question))
+            place = steps[0][1]
+            keys = [homes.key(*place)]
+            self.process.host.read_keys(groups[place[0]], lambda: keys, partial(self._viewed, question))
         else:
-            _, (group, key) = steps[0]
-            question.steps = ((APPEND, (group, key)),)  # one: several commands of a pipeline are not one
-            command = AppendValue(key, b"|" + _element(question, 0).encode())
-            self.process.host.write(group, [command], 20, partial(self._written, question))
+            _, place = steps[0]
+            question.steps = ((APPEND, place),)  # one: several commands of a pipeline are not one
+            command = AppendValue(homes.key(*place), b"|" + _element(question, 0).encode())
+            self.process.host.write(groups[place[0]], [command], 20, partial(self._written, question))
 
     def _transact(self, question: Question) -> None:
         parts: dict[int, list[Step]] = {}
-        for number, (kind, (group, key)) in enumerate(question.steps):
-            element = b"|" + _element(question, number).encode()
+        for number, (kind, place) in enumerate(question.steps):
+            element, key = b"|" + _element(question, number).encode(), self.cluster.homes.key(*place)
             step: Step = AppendValue(key, element) if kind == APPEND else Look((key,))
-            parts.setdefault(group, []).append(step)
+            parts.setdefault(question.groups[place[0]], []).append(step)
         watches: dict[int, Watched] = {}
         if question.watched is not None:
-            (group, _), watch, _ = question.watched
-            watches[group] = watch
+            (home, _), watch, _ = question.watched
+            watches[question.groups[home]] = watch
         executions = {
             group: Exec((watches[group],) if group in watches else (), tuple(parts.get(group, ())))
             for group in sorted(parts.keys() | watches.keys())
@@ -180,7 +197,7 @@ class Client:
             place, _, values = question.watched
             found.append((READ, _name(place), values))
         for number, (kind, place) in enumerate(question.steps):
-            records, each = replies[place[0]]
+            records, each = replies[question.groups[place[0]]]
             reply = next(each)
             if kind == APPEND:
                 found.append((APPEND, _name(place), _element(question, number)))
@@ -200,9 +217,7 @@ class Client:
         self._ended(question, DONE, found + self._appends(question))
 
     def _written(self, question: Question, outcome: Any) -> None:
-        if isinstance(outcome, Exception) or CommandFailure.LOCKED in [
-            each for each in outcome if type(each) is CommandFailure
-        ]:
+        if isinstance(outcome, Exception) or type(outcome[0]) is CommandFailure:
             self._failed(question, outcome)
         else:
             self._ended(question, DONE, self._appends(question))
@@ -212,14 +227,15 @@ class Client:
             self._failed(question, outcome)
             return
         [(_, place)] = question.steps
-        keyspace, key = outcome.keyspace, place[1]
+        keyspace, key = outcome.keyspace, self.cluster.homes.key(*place)
         values = elements(keyspace.get(key))
         self.seen[place] = Watched(key, keyspace.revision(key), outcome.revision), values
         self._ended(question, DONE, [(READ, _name(place), values)])
 
     def _failed(self, question: Question, outcome: Any) -> None:
         fate = UNKNOWN if isinstance(outcome, Uncertain) else NOT_DONE
-        self.cluster.world.counts[type(outcome).__name__] += 1
+        name = outcome[0].name if isinstance(outcome, list) else type(outcome).__name__
+        self.cluster.world.counts[outcome.name if isinstance(outcome, CommandFailure) else name] += 1
         self._ended(question, fate, self._appends(question))
 
     def _appends(self, question: Question) -> list[Operation]:
@@ -290,12 +306,32 @@ class Faults:
         self.next()
 
 
+class Moves:
+    """Moves slots all the time, and cancels some of the moves."""
+
+    def __init__(self, cluster: SimulatedCluster, random: Random) -> None:
+        self._cluster = cluster
+        self._random = random
+        self.faults = MoveFaults(cluster, lambda id_, seconds: None)
+
+    def next(self) -> None:
+        """The next move, in a while."""
+        if not self.faults.over:
+            self._cluster.world.call_later(self._random.expovariate(2.0), self._begin)
+
+    def _begin(self) -> None:
+        kind = self._random.choice(("move", "move", "moves at once", "move that is cancelled"))
+        ACTS[kind](self.faults, KINDS[kind].details(self._random, ()))
+        self.next()
+
+
 def in_force(cluster: SimulatedCluster) -> bool:
-    """Whether all groups serve, and know transactions."""
+    """Whether all groups serve, and know transactions, and moves if slots move."""
+    needed = PlanMove.since if cluster.homes.moving else Prepare.since
     groups = [group for p in cluster.processes() for group in p.host.groups.values()]
     led = all(cluster.leaders(group) for group in range(cluster.group_count))
     return len(groups) == 3 * cluster.group_count and led and all(
-        group.state.machine.version >= Prepare.since for group in groups
+        group.state.machine.version >= needed for group in groups
     )  # fmt: skip
 
 
@@ -306,23 +342,31 @@ def unfinished(cluster: SimulatedCluster) -> int:
     return sum(len(index.prepared) + len(index.decisions) for index in indexes)
 
 
-def run(seed: int) -> World:
+def run_moving(seed: int) -> World:
+    """As `run`; slots move between the groups."""
+    return run(seed, moving=True)
+
+
+def run(seed: int, *, moving: bool = False) -> World:
     """One run. Raises an AssertionError if a promise is broken."""
     world = World(seed)
     random = world.dice("plan")
     weather = Weather(
         loss=random.choice((0, 0.01, 0.05)), repeat=random.choice((0, 0.05)), ancient=random.choice((0, 0.01))
     )
-    cluster = SimulatedCluster(world, weather, groups=random.choice((2, 3)))
+    cluster = SimulatedCluster(world, weather, groups=random.choice((2, 3)), moving=moving)
     cluster.start()
     demand(cluster.run(20, partial(in_force, cluster)), "no group serves")
     clients = [Client(cluster, number, world.dice(f"client {number}")) for number in range(CLIENTS)]
-    faults = Faults(cluster, world.dice("faults"))
+    faults, moves = Faults(cluster, world.dice("faults")), Moves(cluster, world.dice("move faults"))
     for client in clients:
         client.start()
     faults.next()
+    if moving:
+        moves.next()
     cluster.run(SECONDS)
     faults.end()
+    moves.faults.over = True
     for client in clients:
         client.stopped = True
     calm = cluster.run(
@@ -330,21 +374,25 @@ def run(seed: int) -> World:
         lambda: in_force(cluster) and not any(client.open for client in clients) and not unfinished(cluster),
     )
     demand(calm, f"{unfinished(cluster)} transactions are not over, or clients have no answer")
+    cluster.run(MOVED_SECONDS, lambda: not moves_left(cluster))
+    demand(not moves_left(cluster), f"moves of slots do not end: {moves_left(cluster)}")
     lists = {}
-    for group in range(cluster.group_count):
+    for home in range(cluster.homes.count):
+        group = cluster.homes.group(cluster.processes()[0].host, home)
         [leader] = [p for p in cluster.processes() if p.host.groups[group].raft.state.leads][:1]
         keyspace = leader.host.groups[group].state.machine.keyspace
-        lists.update({_name((group, key)): elements(keyspace.get(key)) for key in LISTS})
+        found = {name: elements(keyspace.get(cluster.homes.key(home, name))) for name in LISTS}
+        lists.update({_name((home, name)): value for name, value in found.items()})
     world.counts["effective"] = check([each for client in clients for each in client.attempts], lists)
     cluster.close()
     return world
 
 
-def search(seeds: range) -> tuple[int, str] | None:
+def search(seeds: range, *, moving: bool = False) -> tuple[int, str] | None:
     """The first seed that fails, and how; None if none does."""
     for seed in seeds:
         try:
-            run(seed)
+            run(seed, moving=moving)
         except Exception as failure:
             return seed, repr(failure)
     return None
@@ -352,6 +400,6 @@ def search(seeds: range) -> tuple[int, str] | None:
 
 if __name__ == "__main__":
     first, last = map(int, sys.argv[1].split(":"))
-    found = search(range(first, last))
+    found = search(range(first, last), moving="moves" in sys.argv[2:])
     sys.stdout.write(f"seed {found[0]}: {found[1]}\n" if found else f"{last - first} seeds, no failure\n")
     sys.exit(found is not None)

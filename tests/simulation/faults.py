@@ -10,6 +10,8 @@ from typing import Any
 
 from kraft.kv.versions import MACHINE_VERSION, MACHINE_VERSION_MIN
 from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.move_faults import ACTS as MOVE_ACTS
+from tests.simulation.move_faults import MoveFaults
 from tests.simulation.network import Weather
 from tests.simulation.network_faults import NetworkFaults
 from tests.simulation.node import Backup, SimulatedNode
@@ -31,6 +33,7 @@ class Faults(NetworkFaults):
         self._plan = plan
         self._over = False
         self._operator = Operator(cluster)
+        self.moves = MoveFaults(cluster, self.crash)
         self.met: set[str] = set()
 
     def start(self) -> None:
@@ -58,7 +61,7 @@ class Faults(NetworkFaults):
         """End all faults and repair all damage."""
         self._over = True
         self._network.weather = Weather()
-        self._operator.over = True
+        self._operator.over = self.moves.over = True
         for node in self._cluster.nodes.values():
             node.mend()
             if node.machine_version < MACHINE_VERSION:  # those that were added come last, learners often
@@ -349,6 +352,10 @@ class Faults(NetworkFaults):
             setattr(self._cluster.habits, name, value)
 
 
+def _move(act: Callable[[MoveFaults, Details], object], faults: Faults, details: Details) -> object:
+    return act(faults.moves, details)
+
+
 ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "loss": lambda faults, details: faults.weather(loss=details["rate"]),
     "repetition": lambda faults, details: faults.weather(repeat=details["rate"]),
@@ -413,4 +420,5 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "repeats": lambda faults, details: faults.habits(repeat=details["rate"]),
     "impatience": lambda faults, details: faults.habits(patience=details["seconds"]),
     "hot key": lambda faults, details: faults.habits(hot=details["keys"]),
+    **{kind: partial(_move, act) for kind, act in MOVE_ACTS.items()},
 }

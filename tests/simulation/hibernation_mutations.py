@@ -64,4 +64,25 @@ HIBERNATION_MUTATIONS = (
         "",
         "whoever leads the group goes on with a move",
     ),
+    _plant(
+        "an administrator's command wakes nobody",
+        "kraft/host/admin/executor.py",
+        "            self._wake((pending.group,))\n",
+        "",
+        "a group wakes before something is done in it",
+    ),
+    _plant(
+        "a group that is served hibernates",
+        "kraft/host/host.py",
+        "        while not self.hibernation.asleep.keys().isdisjoint(turns.woken):",
+        "        while False:",
+        "a group wakes before something is done in it",
+    ),
+    _plant(
+        "a leader hibernates though another node should lead",
+        _FILE,
+        "            or bool(self._spread.successor(group))\n",
+        "",
+        "the groups of a node return to it soon after it is back",
+    ),
 )

@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from kraft.kv.keyspace import Keyspace
 from kraft.kv.versions import MACHINE_VERSION
 from tests import serializability
 from tests.simulation.clients import COUNTERS, ELEMENTS
 from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.executed import executed
 from tests.simulation.history import History
 from tests.simulation.linearizability import NOTHING_WRITTEN, Model, Operation, linearizable, numbered_key
 from tests.simulation.locks import LOCK, NEVER_TAKEN, PROTECTED, demand_order, fenced_list
 from tests.simulation.once import COUNTED, NEVER_COUNTED, counted_once
+from tests.simulation.process import Process
 from tests.simulation.scripts import CALLED, NEVER_CALLED, called_counter, took_effect, with_scripts
 from tests.simulation.transactions import LISTS, elements
 from tests.simulation.violation import demand
@@ -57,36 +58,41 @@ def judge(cluster: SimulatedCluster, history: History) -> None:
     """Raise `Violation` when the state of a settled cluster does not explain `history`."""
     cluster.checks.equal_logs()
     cluster.checks.equal_digests()
-    for (group, key), operations in sorted(history.operations().items()):
-        if not history.flushed(group):
-            _account(cluster, group, key, [o for o in operations if took_effect(o)])
-    for group, fates in sorted(history.fates.items()):
-        history.settle(group, cluster.checks.effects(group, fates))
-    for (group, key), operations in sorted(history.operations().items()):
+    for (home, key), operations in sorted(history.operations().items()):
+        if not history.flushed(home):
+            _account(cluster, home, key, [o for o in operations if took_effect(o)])
+    logged = executed(cluster.checks.committed, cluster.homes)
+    for home, fates in sorted(history.fates.items()):
+        cluster.checks.effects(logged[home], fates)
+        history.settle(home, logged[home])
+    where = "home" if cluster.homes.moving else "group"
+    for (home, key), operations in sorted(history.operations().items()):
         model, initial = MODELS.get(key, (numbered_key, NOTHING_WRITTEN))
         explained = linearizable(operations, with_scripts(model), initial)
-        demand(explained, f"the history of {key!r} in group {group} is not linearizable")
-    for group in range(cluster.group_count):
-        attempts, keyspace = history.attempts.get(group, ()), _replica(cluster, group)
-        serializability.check(attempts, {key.decode(): elements(keyspace.get(key)) for key in LISTS})
-        demand_order(keyspace.get(PROTECTED) or b"", f"group {group}")
+        demand(explained, f"the history of {key!r} in {where} {home} is not linearizable")
+    member = next(p for p in cluster.processes() if p.id in cluster.members())
+    for home in range(cluster.homes.count):
+        attempts = history.attempts.get(home, ())
+        lists = {key.decode(): elements(_value(cluster, member, home, key)) for key in LISTS}
+        serializability.check(attempts, lists)
+        demand_order(_value(cluster, member, home, PROTECTED) or b"", f"{where} {home}")
     for node in cluster.nodes.values():
         demand(not node.failures or node.troubled, f"{node.id} gave up: {node.failures}")
 
 
-def _replica(cluster: SimulatedCluster, group: int) -> Keyspace:
-    """The keys of a group on any member: they all have the same."""
-    process = next(p for p in cluster.processes() if p.id in cluster.members())
-    return process.host.groups[group].state.machine.keyspace
+def _value(cluster: SimulatedCluster, process: Process, home: int, name: bytes) -> bytes | None:
+    """The value of a key at the end, on one node."""
+    group = cluster.homes.group(process.host, home)
+    return process.host.groups[group].state.machine.keyspace.get(cluster.homes.key(home, name))
 
 
-def _account(cluster: SimulatedCluster, group: int, key: bytes, operations: Sequence[Operation]) -> None:
+def _account(cluster: SimulatedCluster, home: int, key: bytes, operations: Sequence[Operation]) -> None:
     """Compare counters and sets with the acknowledged writes (lower bound) and all writes (upper bound)."""
     for process in cluster.processes():
         if process.id not in cluster.members():
             continue
-        value = process.host.groups[group].state.machine.keyspace.get(key) or b""
-        where = f"{key!r} of group {group} on {process.id}"
+        value = _value(cluster, process, home, key) or b""
+        where = f"{key!r} of {'home' if cluster.homes.moving else 'group'} {home} on {process.id}"
         if key in COUNTERS:
             _count(int(value or b"0"), operations, where)
         elif key == ELEMENTS:

@@ -1,12 +1,13 @@
 """Clients mark their writes, so that each one is recognised in the log, whoever proposed it and when."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from kraft.kv.commands import Command, Lock, Put, Unlock, decode
 from kraft.raft.messages import Entry, EntryKind
+from tests.simulation.homes import Place
 
 MARK = re.compile(rb"<\d+\.\d+>")  # of one write of one client; see `mark`
 WAITER = re.compile(rb"\(\d+\.\d+\)")  # the owner of a lock that a client waits for; see `waiter`
@@ -25,7 +26,7 @@ class Logged:
     """A marked write as it is in the log, or what a node `asked` for a client that waits."""
 
     mark: bytes
-    index: int
+    place: Place
     stamp: int
     asked: Asked | None = None
 
@@ -40,20 +41,20 @@ def waiter(client: int, count: int) -> bytes:
     return b"(%d.%d)" % (client, count)
 
 
-def logged_in(entry: Entry) -> Iterator[Logged]:
-    """The marked writes of an entry, and what nodes asked in it, in order."""
-    if entry.kind == EntryKind.COMMANDS:
-        yield from _marked(entry, decode(entry.data))
+def marked_in(entry: Entry) -> Iterator[tuple[bytes, int, Logged]]:
+    """The marked writes of an entry, and what nodes asked in it, in order.
 
-
-def _marked(entry: Entry, commands: Sequence[Command]) -> Iterator[Logged]:
-    for command, following in zip(commands, [*commands[1:], None], strict=True):
+    Each comes with a key of its home, and the number of a command that takes effect if it does.
+    """
+    commands: list[Command] = decode(entry.data) if entry.kind == EntryKind.COMMANDS else []
+    at, stamp = (0, entry.index), entry.stamp
+    for number, (command, following) in enumerate(zip(commands, [*commands[1:], None], strict=False)):
         if _is_mark(command):
-            yield Logged(command.value, entry.index, entry.stamp)
+            yield command.key, number, Logged(command.value, at, stamp)
         elif type(command) is Lock and WAITER.fullmatch(command.owner):
-            yield Logged(b"", entry.index, entry.stamp, Asked(owner=command.owner))
+            yield command.name, number, Logged(b"", at, stamp, Asked(owner=command.owner))
         elif type(command) is Unlock and not _is_mark(following):
-            yield Logged(b"", entry.index, entry.stamp, Asked(token=command.token))
+            yield command.name, number, Logged(b"", at, stamp, Asked(token=command.token))
 
 
 def _is_mark(command: Command | None) -> TypeGuard[Put]:

@@ -20,7 +20,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
@@ -158,7 +158,7 @@ def search(mutation: Mutation, seeds: Iterable[int]) -> dict[str, Any]:
     from kraft.raft.errors import InvariantViolation
     from kraft.storage.errors import StorageError
 
-    run = importlib.import_module(mutation.run).run
+    run = runner(mutation.run)
     for seed in seeds:
         try:
             run(seed)
@@ -188,9 +188,17 @@ def searched(mutation: Mutation) -> dict[str, Any]:
     return found
 
 
+def runner(name: str) -> Callable[[int], object]:
+    """The function that `Mutation.run` names."""
+    module, _, function = name.partition(":")
+    found: Callable[[int], object] = getattr(importlib.import_module(module), function or "run")
+    return found
+
+
 @cache
-def _sound(module: str, seed: int) -> bool:
-    command = [sys.executable, "-c", f"from {module} import run; run({seed})"]
+def _sound(name: str, seed: int) -> bool:
+    program = f"from tests.simulation.mutants import runner; runner({name!r})({seed})"
+    command = [sys.executable, "-c", program]
     return subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
 
 

@@ -18,6 +18,7 @@ DISAGREEMENTS = 0.1  # share of runs in which a founder begins with another numb
 LEASES = 0.25  # share of runs with lease reads
 RESTING = 0.5  # share of runs with several groups in which little is written
 SECONDS = (22.0, 30.0, 40.0)  # of faults
+MOVES = "moves"  # the family of faults that only plans with moves have
 
 Details = dict[str, Any]
 
@@ -62,6 +63,7 @@ class Plan:
     leases: bool  # reads rely on leases
     disagreement: float  # seconds until one founder has the same number of groups in its file as the others
     faults: tuple[Fault, ...]
+    moving: bool = False  # slots move between the groups
 
     def without(self, indexes: Iterable[int]) -> "Plan":
         """The same plan without these faults."""
@@ -268,6 +270,26 @@ def _standstill(random: Random, ids: Sequence[str]) -> Details:
     return {"who": _who(random, ids), "skip": HOUR}
 
 
+def _move(random: Random, ids: Sequence[str]) -> Details:
+    """Any slot of the clients, to any other group; `more`: with slots before and after it, up to so many."""
+    return {"slot": random.random(), "to": random.random(), "more": random.choice((0, 0, 100, 4000))}
+
+
+def _moves(random: Random, ids: Sequence[str]) -> Details:
+    return {"count": random.randrange(2, 5)} | _move(random, ids)
+
+
+def _cancelled_move(random: Random, ids: Sequence[str]) -> Details:
+    return _move(random, ids) | {"after": round(random.expovariate(10.0), 4)}
+
+
+def _leaderless_move(random: Random, ids: Sequence[str]) -> Details:
+    """A leader that the move needs crashes, or is cut off, at any moment of it."""
+    who = {"of": random.choice(("source", "receiver", "map")), "cut": random.random() < 0.4}
+    times = {"after": round(random.uniform(0.0, 0.25), 4), "seconds": _span(random)}
+    return _move(random, ids) | who | times
+
+
 KINDS: dict[str, Kind] = {
     "loss": Kind("network", _rate(0.3), standing=True, nodes=2),
     "repetition": Kind("network", _rate(0.5), standing=True, nodes=2),
@@ -332,6 +354,10 @@ KINDS: dict[str, Kind] = {
     "impatience": Kind("clients", _choice("seconds", 0.15, 0.7), standing=True),
     "stale reads": Kind("clients", _rate(0.8), standing=True),
     "hot key": Kind("clients", _choice("keys", 1), standing=True),
+    "move": Kind(MOVES, _move),
+    "moves at once": Kind(MOVES, _moves),
+    "move that is cancelled": Kind(MOVES, _cancelled_move),
+    "move that loses a leader": Kind(MOVES, _leaderless_move, nodes=3),
 }
 FAMILIES = tuple(dict.fromkeys(kind.family for kind in KINDS.values()))
 DESTRUCTIVE = ("bit flip", "wiped directory", "old directory")  # kinds that lose a member
@@ -345,8 +371,27 @@ SELDOM = (
 # -- drawing
 
 
-def draw(seed: int) -> Plan:
-    """The plan of a seed."""
+def draw(seed: int, *, moving: bool = False) -> Plan:
+    """The plan of a seed. If `moving` is set, and it has several groups, slots move in addition."""
+    plan = _draw(seed)
+    return _with_moves(plan) if moving and plan.groups > 1 else plan
+
+
+def _with_moves(plan: Plan) -> Plan:
+    """The same plan with moves of slots, by dice of their own, so that its faults stay as they are."""
+    random = Random(f"{plan.seed} moves")
+    ids, every, at = node_ids(plan.nodes), random.choice((0.5, 1.5, 4.0)), 1.5
+    kinds = [name for name, kind in KINDS.items() if kind.family == MOVES and plan.nodes >= kind.nodes]
+    kinds = random.sample(kinds, random.randrange(1, len(kinds) + 1))
+    faults = list(plan.faults)
+    while at < plan.seconds:
+        kind = random.choice(kinds)
+        faults.append(Fault(len(faults), round(at, 3), kind, KINDS[kind].details(random, ids)))
+        at += random.expovariate(1.0 / every)
+    return replace(plan, faults=tuple(sorted(faults, key=lambda fault: fault.at)), moving=True)
+
+
+def _draw(seed: int) -> Plan:
     random = Random(f"{seed} plan")
     nodes = random.choices((3, 5, 1), (75, 20, 5))[0]
     calm = nodes == 1 or random.random() < CALM
@@ -394,7 +439,8 @@ def draw(seed: int) -> Plan:
 
 def _kinds(random: Random, nodes: int, calm: bool) -> list[list[str]]:
     """The kinds of faults of this run, by family."""
-    possible = [[n for n, k in KINDS.items() if k.family == f and nodes >= k.nodes] for f in FAMILIES]
+    drawn = [family for family in FAMILIES if family != MOVES]
+    possible = [[n for n, k in KINDS.items() if k.family == f and nodes >= k.nodes] for f in drawn]
     possible = [names for names in possible if names]
     count = random.randrange(2) if calm else random.randrange(FAMILIES_MIN, len(possible) + 1)
     chosen = random.sample(possible, count)

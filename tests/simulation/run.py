@@ -16,11 +16,13 @@ from tests.simulation.history import History
 from tests.simulation.judge import judge, settled
 from tests.simulation.network import Weather
 from tests.simulation.plan import FAMILIES_MIN, Plan, draw
+from tests.simulation.slot_owners import moves_left
 from tests.simulation.violation import demand
 from tests.simulation.world import World
 
 HEAL_SECONDS = 30.0  # limit of recovery: a few elections, all retries, the clients' patience
 FULL_SECONDS = 120.0  # in which a healed cluster completes the operations of a full run
+MOVED_SECONDS = 90.0  # in which moves end: more than the longest pause after attempts that failed
 SPARES = 3
 OPERATIONS_AFTER_HEALING = 40
 # Faults that delay messages or processes for long, so that arriving data may be old.
@@ -77,6 +79,11 @@ def run(seed: int, lines: list[str] | None = None) -> Result:
     return run_plan(draw(seed), lines)
 
 
+def run_moving(seed: int, lines: list[str] | None = None) -> Result:
+    """As `run`; if the plan has several groups, slots move between them."""
+    return run_plan(draw(seed, moving=True), lines)
+
+
 def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
     """Run a plan. Raises `Violation`, or any error of the production code, when a check fails.
 
@@ -89,7 +96,10 @@ def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
         history, faults = _run(world, plan)
     except Exception as error:
         error.simulated_seconds = world.now  # type: ignore[attr-defined]
-        error.add_note(f"repeat it with: python -m tests.simulation.schedule --seed {plan.seed} --trace")
+        moves = " --moves" if plan.moving else ""
+        error.add_note(
+            f"repeat it with: python -m tests.simulation.schedule --seed {plan.seed}{moves} --trace"
+        )
         raise
     return Result(
         plan=plan,
@@ -106,7 +116,9 @@ def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
 
 def _run(world: World, plan: Plan) -> tuple[History, Faults]:
     tuning = Tuning(plan.checkpoint_entries, plan.keep_entries, plan.chunk_bytes, plan.leases)
-    cluster = SimulatedCluster(world, Weather(), plan.nodes, plan.groups, SPARES, tuning, plan.disks)
+    cluster = SimulatedCluster(
+        world, Weather(), plan.nodes, plan.groups, SPARES, tuning, plan.disks, moving=plan.moving
+    )
     try:
         return _live(cluster, plan)
     finally:
@@ -136,12 +148,22 @@ def _live(cluster: SimulatedCluster, plan: Plan) -> tuple[History, Faults]:
         cluster.run(FULL_SECONDS, lambda: _long_enough(world, history))
     for client in clients:
         client.stop()
+    if plan.moving:
+        _end_moves(cluster, faults)
     demand(
         cluster.run(HEAL_SECONDS, lambda: settled(cluster)), "the replicas of the healed cluster never meet"
     )
     judge(cluster, history)
     world.note(f"end {history.done} {history.refused} {history.unknown}")
     return history, faults
+
+
+def _end_moves(cluster: SimulatedCluster, faults: Faults) -> None:
+    """Demand that all moves end, but for those that wait until the clock of their receiver is right."""
+    if not cluster.run(MOVED_SECONDS, lambda: not moves_left(cluster)):
+        faults.moves.cancel_early()
+        cluster.run(MOVED_SECONDS, lambda: not moves_left(cluster))
+    demand(not moves_left(cluster), f"moves of slots do not end: {moves_left(cluster)}")
 
 
 def _long_enough(world: World, history: History) -> bool:

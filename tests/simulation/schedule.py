@@ -3,6 +3,7 @@
     python -m tests.simulation.schedule --seed 7 --trace               # one run, event by event
     python -m tests.simulation.schedule --seed 0 --runs 1000 --jobs 2  # statistics, and failed runs
     python -m tests.simulation.schedule --runs 1000 --groups 2         # only plans with two groups or more
+    python -m tests.simulation.schedule --runs 1000 --moves            # the same, and slots move
     python -m tests.simulation.schedule --seed 7 --shrink              # the smallest plan that still fails
     python -m tests.simulation.schedule --seed 7 --without 3,5         # without these faults of its plan
 
@@ -105,11 +106,12 @@ def _show(plan: Plan) -> None:
 def _plans(options: argparse.Namespace) -> Iterator[Plan]:
     """`options.runs` plans with enough groups, from the first seed on."""
     plans = map(partial(_plan, options), count(options.seed))
-    return islice((plan for plan in plans if plan.groups >= options.groups), options.runs)
+    groups = max(options.groups, 2 if options.moves else 1)
+    return islice((plan for plan in plans if plan.groups >= groups), options.runs)
 
 
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
-    plan = draw(seed)
+    plan = draw(seed, moving=options.moves)
     if options.only is not None:
         plan = plan.without({f.index for f in plan.faults} - set(options.only))
     plan = plan.without(options.without)
@@ -138,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="the first seed")
     add("--runs", type=int, default=1, help="number of plans")
     add("--groups", type=int, default=1, choices=(1, 2, 3), help="only plans with at least so many groups")
+    add("--moves", action="store_true", help="only plans with several groups, between which slots move")
     add("--jobs", type=int, default=1, help="number of processes")
     add("--plan", action="store_true", help="print the plan without running it")
     add("--trace", action="store_true", help="one run: print every event")

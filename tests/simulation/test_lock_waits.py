@@ -7,6 +7,7 @@ import pytest
 from kraft.host.requests.lock_waits import LockWaits
 from kraft.kv.commands import Lock, Unlock
 from tests.host.trio import Trio
+from tests.simulation.executed import executed
 from tests.simulation.linearizability import INFINITY, Operation, linearizable
 from tests.simulation.lock_waits import Wait, Waits
 from tests.simulation.locks import ASKED, FREE, LOCK, NEVER_TAKEN, RELEASE, TAKE, fenced_list
@@ -142,7 +143,7 @@ def test_a_failure_is_for_one_client(line):
 
 
 def logged(index, owner=b"", token=0):
-    return Logged(b"", index, 10 * index, Asked(owner, token))
+    return Logged(b"", (0, index), 10 * index, Asked(owner, token))
 
 
 def test_the_log_shows_what_became_of_a_request():
@@ -192,5 +193,5 @@ def test_a_waiter_is_no_write_with_a_mark():
     assert trio.answered()
     trio.come(trio.leader, 1, seconds=0.5)
     trio.run(2.0)
-    logged_ = trio.checks.effects(0, {})
+    logged_ = executed(trio.checks.committed, trio.homes)[0]
     assert [entry.asked for entry in logged_] == [Asked(b"(1.1)")]

@@ -90,6 +90,10 @@ REGRESSIONS = (
     # a node that one group had taken back lost its link with each repeated command, and was never invited
     # -> host/membership/test_replacing: a_member_that_waits_for_its_invitation_keeps_its_link
     884_425,
+    # an administrator's command whose leader was lost was answered after 30 s only
+    # -> host/test_groups: an_administrator_hears_soon_of_a_leader_that_is_lost, a_rehearsal_goes_on_...
+    61_000,
+    63_077,
 )
 
 

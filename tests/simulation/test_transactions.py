@@ -51,7 +51,7 @@ def test_attempts_on_a_machine_are_serializable(seed):
         marked = b"<1.%d>" % place
         if dice.random() < 0.3:
             attempts.append(surveyed(marked, place, place + 0.5, survey(view(machine))))
-            known = {key: seen(key, view(machine), place) for key in LISTS}
+            known = {key: seen(key, view(machine), (0, place)) for key in LISTS}
             continue
         plan, fate = draw(dice, known), dice.choice(("done", "done", "unknown", "refused"))
         reply = None if fate == "refused" else run(machine, on_lists(plan, marked))
@@ -65,7 +65,7 @@ def test_attempts_on_a_machine_are_serializable(seed):
 
 def test_an_attempt_has_read_what_it_watched():
     machine = Machine()
-    saw = seen(b"x", view(machine), 1)
+    saw = seen(b"x", view(machine), (0, 1))
     plan = ListTransaction(saw, ((READ, b"x"), (APPEND, b"x"), (READ, b"x")))
     found = attempt(plan, b"<1.2>", 0, 1, "done", run(machine, on_lists(plan, b"<1.2>")))
     appended = (APPEND, "x", "1.2-1")
@@ -76,14 +76,14 @@ def test_an_attempt_has_read_what_it_watched():
 
 def test_a_key_is_set_if_it_has_not_changed():
     machine = Machine()
-    argument = (seen(b"a", view(machine), 1), b"1")
+    argument = (seen(b"a", view(machine), (0, 1)), b"1")
     assert outcome(argument, run(machine, set_if_unchanged(b"a", argument))) == "OK"
     assert outcome(argument, run(machine, set_if_unchanged(b"a", argument))) is None
 
 
 def test_a_transaction_reads_what_it_wrote():
     machine = Machine()
-    argument = (seen(b"a", view(machine), 1), b"1")
+    argument = (seen(b"a", view(machine), (0, 1)), b"1")
     stale = run(machine, Exec((), (AppendValue(b"a", b"0"), Look((b"a",)))))
     with pytest.raises(Violation, match="then read"):
         outcome(argument, [stale[0], stale[1], ["OK", stale[2][1]]])
@@ -92,7 +92,7 @@ def test_a_transaction_reads_what_it_wrote():
 def test_the_revision_after_a_transaction_is_higher_than_what_it_watched():
     machine = Machine()
     run(machine, Put(b"b", b""))
-    before = seen(b"a", View(machine.keyspace, 0, machine.revision + 5), 1)
+    before = seen(b"a", View(machine.keyspace, 0, machine.revision + 5), (0, 1))
     assert before.watched == Watched(b"a", 0, 6)
     with pytest.raises(Violation, match="went back"):
         outcome((before, b"1"), run(machine, Exec((), (Put(b"a", b"1"), Look((b"a",))))))

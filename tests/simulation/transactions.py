@@ -15,6 +15,7 @@ from kraft.host.requests.round import View
 from kraft.kv.commands import AppendValue, Exec, Look, Put, Step, Watched
 from kraft.kv.excerpt import examined
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, Operation
+from tests.simulation.homes import Place
 from tests.simulation.violation import demand
 
 LISTS = (b"x", b"y", b"z")
@@ -25,16 +26,16 @@ WATCHING = 0.3  # how many of the transactions watch a list that the client has 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A key as a client has read it: its value, and what WATCH remembers. `index` is that of the state."""
+    """A key as a client has read it: its value, and what WATCH remembers. `place` is that of the state."""
 
     value: bytes | None
     watched: Watched
-    index: int
+    place: Place
 
 
-def seen(key: bytes, view: View, index: int) -> Seen:
+def seen(key: bytes, view: View, place: Place) -> Seen:
     """What WATCH and GET of a key give."""
-    return Seen(view.keyspace.get(key), Watched(key, view.keyspace.revision(key), view.revision), index)
+    return Seen(view.keyspace.get(key), Watched(key, view.keyspace.revision(key), view.revision), place)
 
 
 # -- one key

@@ -20,6 +20,7 @@ from kraft.node.admin import (
     MembershipChange,
     Rehearse,
     Remove,
+    Replace,
     Reseed,
     TakeSnapshot,
     Verify,
@@ -107,14 +108,17 @@ class ClusterCommand:
     def _checked(self, command: MembershipChange, outcomes: Outcomes) -> None:
         """Change groups that were left out, and are not as the command wants them after all.
 
-        The leader of such a group had not noticed yet that the member was started anew, without its data.
+        The leader of such a group had not noticed yet that the member was started anew, without its data. The
+        others know the new incarnation, and as long as one does not tell it, nothing can be compared with it.
         """
-        again = [group for group in self._left_out if group in _not_done(outcomes)]
+        left = _not_done(outcomes)
+        again = [group for group in self._left_out if group in left]
+        emptied = isinstance(command, Replace) and command.old == command.new
         self._left_out = []
         failure = _failure(outcomes, changed=True)
         if failure is not None:
             self._done(failure)
-        elif _differ(outcomes):
+        elif _differ(outcomes) or (emptied and not all(_node(outcomes[group]) for group in left)):
             self._done(AdminRefused(OTHER_NODE))
         else:
             self._rounds = [again] if again else []
@@ -142,7 +146,12 @@ def _not_done(outcomes: Outcomes) -> list[int]:
 
 def _differ(outcomes: Outcomes) -> bool:
     """Whether the leaders that have rehearsed a command know different nodes under one id."""
-    return len({node for each in outcomes.values() if (node := str(each).partition(" ")[2])}) > 1
+    return len({node for each in outcomes.values() if (node := _node(each))}) > 1
+
+
+def _node(outcome: AdminOutcome) -> str:
+    """The incarnation that a rehearsal tells, '' if its leader does not know it."""
+    return str(outcome).partition(" ")[2]
 
 
 def _join(command: AdminCommand, results: Mapping[int, AdminResult]) -> AdminResult:

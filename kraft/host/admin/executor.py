@@ -16,7 +16,7 @@ from kraft.host.admin.cluster_command import Ask, ClusterCommand
 from kraft.host.admin.group_creation import GroupCreation
 from kraft.host.admin.held_markers import NOT_HELD, HeldMarkers
 from kraft.host.admin.image_commands import ImageCommand, ImageCommands
-from kraft.host.admin.requests import AdminRequests, PendingCommand, reply
+from kraft.host.admin.requests import AdminRequests, Leads, PendingCommand, reply
 from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
@@ -152,23 +152,31 @@ class AdminExecutor:
             self._clock.call_soon(partial(done, Busy()))
 
     def tick(self) -> None:
-        """Give up commands that are late, and give those that wait to the leader, if there is one."""
-        self._requests.expire(self._clock.seconds())
+        """Give up commands that are late, or whose leader is lost, and give those that wait to the leader."""
+        now = self._clock.seconds()
+        self._requests.expire(now)
+        self._requests.follow(self._leads, now)
         self._give()
+
+    def _leads(self, id_: int) -> Leads:
+        """The leader of a group as known here, and the term."""
+        group = self._groups.get(id_)
+        return ("", 0) if group is None else (group.raft.state.leader, group.raft.state.term)
 
     def _give(self) -> None:
         now = self._clock.seconds()
         for pending in self._requests.take():
             self._wake((pending.group,))
-            group = self._groups.get(pending.group)
-            if group is None or not group.raft.state.leader:
+            leads = self._leads(pending.group)
+            if not leads[0]:
                 self._requests.wait(pending)
-            elif group.raft.state.leads:
-                self._requests.here(pending)
+                continue
+            group = self._groups[pending.group]
+            if group.raft.state.leads:
+                self._requests.here(leads, pending)
                 self._do(group, pending.command, partial(self._requests.ended, pending))
             else:
-                leader = group.raft.state.leader
-                self._turns.post(leader, pending.group, self._requests.request(leader, pending, now))
+                self._turns.post(leads[0], pending.group, self._requests.request(leads, pending, now))
 
     def asked(self, id_: int, peer: str, message: Admin) -> None:
         """Another node asks this one as the leader of the group `id_`."""

@@ -1,15 +1,19 @@
 """Administrators' commands of one node on their way to the leader, and the wire form of the answers.
 
 The rules are those of forwarded writes. A command that a leader did not begin is offered to the next leader,
-until its deadline. A command that a leader may have begun when the link broke is uncertain.
+until its deadline. A command that a leader may have begun when it was lost is uncertain, unless it does the
+same when it is carried out again: then the next leader gets it. A leader is lost when the link to it ends, or
+when it is known here to lead no more, and does not answer soon after that.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 
 import msgspec
 
 from kraft.host.pending import Pending, overdue, settle_all
 from kraft.node.admin import (
+    REPEATABLE,
     AdminCommand,
     AdminOutcome,
     decode_result,
@@ -29,6 +33,9 @@ from kraft.peerwire.messages import Admin, AdminReply
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
 
 PENDING_MAX = 512  # commands that wait on one node, one for each group; people and scripts type them
+LOST_SECONDS = 1.0  # in which a leader that was deposed, or has handed over, may still answer
+
+Leads = tuple[str, int]  # the leader of a group, '' if none is known, and the term
 
 
 class _Kind(IntEnum):
@@ -70,10 +77,28 @@ def _refusal(error: Exception) -> _Refusal:
 
 
 class PendingCommand(Pending[AdminOutcome], eq=False):
-    """A command to the leader of `group` that a caller on this node waits for."""
+    """A command to the leader of `group` that a caller on this node waits for.
+
+    `asked` is the leader that has it, and `lost_since` since when (monotonic seconds) that one is known to
+    lead no more, 0 for not.
+    """
 
     command: AdminCommand
     group: int = 0
+    asked: Leads = ("", 0)
+    lost_since: float = 0.0
+
+    def give(self, leads: Leads) -> None:
+        """The leader has it from now on."""
+        self.asked, self.lost_since = leads, 0.0
+
+    def is_lost(self, leads: Leads, now: float) -> bool:
+        """Whether the leader that has the command should have answered by now."""
+        if leads == self.asked:
+            self.lost_since = 0.0
+        elif not self.lost_since:
+            self.lost_since = now
+        return bool(self.lost_since) and now - self.lost_since >= LOST_SECONDS
 
 
 class AdminRequests:
@@ -82,12 +107,11 @@ class AdminRequests:
     def __init__(self, first_request: int) -> None:
         self._next = first_request
         self._waiting: list[PendingCommand] = []
-        self._sent: dict[int, tuple[str, PendingCommand]] = {}
+        self._sent: dict[int, PendingCommand] = {}
         self._here: list[PendingCommand] = []  # carried out by this node
 
     def add(self, pending: PendingCommand) -> bool:
         """Keep a new command until there is a leader. Returns False, and keeps it not, when too many wait."""
-        self._here = [each for each in self._here if each.done is not None]
         if len(self._waiting) + len(self._sent) + len(self._here) >= PENDING_MAX:
             return False
         self._waiting.append(pending)
@@ -102,14 +126,16 @@ class AdminRequests:
         """No leader is known for the group of `pending`, which was taken: it waits again."""
         self._waiting.append(pending)
 
-    def here(self, pending: PendingCommand) -> None:
-        """This node leads and carries `pending` out itself; `expire` bounds its time as well."""
+    def here(self, leads: Leads, pending: PendingCommand) -> None:
+        """This node leads and carries `pending` out itself."""
+        pending.give(leads)
         self._here.append(pending)
 
-    def request(self, leader: str, pending: PendingCommand, now: float) -> Admin:
-        """The message that carries `pending` to `leader`."""
+    def request(self, leads: Leads, pending: PendingCommand, now: float) -> Admin:
+        """The message that carries `pending` to the leader."""
         self._next += 1
-        self._sent[self._next] = (leader, pending)
+        pending.give(leads)
+        self._sent[self._next] = pending
         left = max(1, int((pending.deadline - now) * 1000))
         return Admin(self._next, left, encode(pending.command))
 
@@ -117,33 +143,41 @@ class AdminRequests:
         """The link did not take the message: its command waits for a leader again."""
         sent = self._sent.pop(request, None)
         if sent is not None:
-            self._waiting.append(sent[1])
+            self._waiting.append(sent)
 
     def ended(self, pending: PendingCommand, outcome: AdminOutcome) -> None:
-        """An attempt ended. The command is answered, or waits for the next leader if nothing was begun."""
-        begun = not isinstance(outcome, Exception) or _refusal(outcome).kind != _Kind.NOT_BEGUN
-        if not begun and pending.done is not None:
-            self._waiting.append(pending)
-        elif isinstance(outcome, ChangeRefused | TransferRefused):
-            pending.settle(AdminRefused(str(outcome)))
-        else:
-            pending.settle(outcome)
+        """What this node carried out ended. Nothing happens if it was given up meanwhile."""
+        if any(each is pending for each in self._here):
+            self._here = [each for each in self._here if each is not pending]
+            self._settle(pending, outcome)
 
     def answered(self, peer: str, message: AdminReply) -> None:
         """The leader's answer arrived. Raises msgspec.DecodeError when it cannot be read."""
-        leader, pending = self._sent.get(message.request, ("", None))
-        if leader != peer or pending is None:
+        pending = self._sent.get(message.request)
+        if pending is None or pending.asked[0] != peer:
             return  # given up already
         outcome = _outcome(message)
         del self._sent[message.request]  # only after the answer was readable
-        self.ended(pending, outcome)
+        self._settle(pending, outcome)
 
     def lost(self, peer: str) -> None:
-        """The link to `peer` is gone: the commands that it was sent are uncertain."""
-        for request, (leader, pending) in list(self._sent.items()):
-            if leader == peer:
+        """The link to `peer` is gone: it will not answer."""
+        for request, pending in list(self._sent.items()):
+            if pending.asked[0] == peer:
                 del self._sent[request]
-                pending.settle(Uncertain())
+                self._given_up(pending)
+
+    def follow(self, leads: Callable[[int], Leads], now: float) -> None:
+        """Give up commands whose leaders lead no more and do not answer. `leads` is of a group, by id."""
+        for request, pending in list(self._sent.items()):
+            if pending.is_lost(leads(pending.group), now):
+                del self._sent[request]
+                self._given_up(pending)
+        lost = [each for each in self._here if each.is_lost(leads(each.group), now)]
+        if lost:
+            self._here = [each for each in self._here if each not in lost]
+            for pending in lost:
+                self._given_up(pending)
 
     def expire(self, now: float) -> None:
         """Settle commands past their deadline: those that no leader began are refused, others uncertain."""
@@ -152,12 +186,11 @@ class AdminRequests:
         late, self._waiting = overdue(self._waiting, now)
         for each in late:
             each.settle(NoLeader(each.group))
-        for request, (_, pending) in list(self._sent.items()):
+        for request, pending in list(self._sent.items()):
             if pending.deadline <= now:
                 del self._sent[request]
                 pending.settle(Uncertain())
-        waiting = {id(pending) for pending in self._waiting}  # those that were not begun after all
-        late, self._here = overdue((each for each in self._here if id(each) not in waiting), now)
+        late, self._here = overdue(self._here, now)
         settle_all(late, Uncertain())
 
     def abandon(self) -> None:
@@ -166,7 +199,24 @@ class AdminRequests:
         self._sent.clear()
         self._here = []
         settle_all(waiting, Stopping())
-        settle_all([*here, *(pending for _, pending in sent)], Uncertain())
+        settle_all([*here, *sent], Uncertain())
+
+    def _settle(self, pending: PendingCommand, outcome: AdminOutcome) -> None:
+        """An attempt ended. The command is answered, or waits for the next leader if nothing was begun."""
+        begun = not isinstance(outcome, Exception) or _refusal(outcome).kind != _Kind.NOT_BEGUN
+        if not begun:
+            self._waiting.append(pending)
+        elif isinstance(outcome, ChangeRefused | TransferRefused):
+            pending.settle(AdminRefused(str(outcome)))
+        else:
+            pending.settle(outcome)
+
+    def _given_up(self, pending: PendingCommand) -> None:
+        """Its leader may have begun a command, and will not tell."""
+        if isinstance(pending.command, REPEATABLE):
+            self._waiting.append(pending)
+        else:
+            pending.settle(Uncertain())
 
 
 def _outcome(message: AdminReply) -> AdminOutcome:

@@ -1,0 +1,35 @@
+"""Mistakes in moves of slots that a history shows, or the check that each slot has one owner.
+
+Those in `tests/kv/move_mutations.py` are found by the search in a small scope, and by tests of the steps.
+"""
+
+from functools import partial
+
+from tests.simulation.mutation import Mutation
+
+_plant = partial(Mutation, run="tests.simulation.run:run_moving")
+_MOVER = "kraft/host/moves/mover.py"
+
+MOVE_MUTATIONS = (
+    _plant(
+        "the receiver is active before the source is frozen",
+        _MOVER,
+        "            self._freeze(attempt)\n            return",
+        "            self._activate(attempt, copy, (), ())\n            return",
+        "what is written in between is lost, and there are two owners",
+    ),
+    _plant(
+        "a number is given to another move",
+        "kraft/kv/slot_map.py",
+        "    number = known.last + 1\n    move = PlannedMove(number, number",
+        "    number = len(known.moves) + 1\n    move = PlannedMove(number, number",
+        "steps of the first one that come late are taken for those of the second one",
+    ),
+    _plant(
+        "a move goes on under the number that the receiver has cancelled",
+        "kraft/kv/slot_map.py",
+        "    number = known.last + 1\n    _save(",
+        "    number = command.number\n    _save(",
+        "a receiver that has cancelled a number never takes it again",
+    ),
+)
