@@ -21,8 +21,8 @@ MOVE_MUTATIONS = (
     _plant(
         "a number is given to another move",
         "kraft/kv/slot_map.py",
-        "    number = known.last + 1\n    move = PlannedMove(number, number",
-        "    number = len(known.moves) + 1\n    move = PlannedMove(number, number",
+        "        number = known.last + 1\n        planned = PlannedMove(number, number",
+        "        number = len(known.moves) + 1\n        planned = PlannedMove(number, number",
         "steps of the first one that come late are taken for those of the second one",
     ),
     _plant(
