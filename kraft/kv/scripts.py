@@ -22,6 +22,17 @@ def script_source(ledger: Ledger, sha: bytes) -> bytes | None:
     return None if row is None else row.value
 
 
+def cached_scripts(ledger: Ledger) -> list[tuple[bytes, bytes]]:
+    """The SHA-1 and the text of every script in the cache, the oldest first."""
+    found = []
+    for number in range(*_range(ledger)):
+        name = ledger.get(_SCRIPT, _number(number))
+        row = None if name is None else ledger.get(_SCRIPT, name.value)
+        if name is not None and row is not None:
+            found.append((name.value, row.value))
+    return found
+
+
 def _load(state: MachineState, command: LoadScript) -> Reply:
     ledger = state.keyspace.ledger
     if ledger.get(_SCRIPT, command.sha) is None:

@@ -213,6 +213,7 @@ class RebalanceSlots(msgspec.Struct, frozen=True, array_like=True, tag=25):
 SlotChange = MoveSlots | CancelMove | SplitGroup | MergeGroups | RebalanceSlots
 """What the node that is asked lets group 0 plan (`host.moves.planner`)."""
 
+
 class CreateGroups(msgspec.Struct, frozen=True, array_like=True, tag=30):
     """Let the cluster have as many as `groups` groups. Those that are created have no slots.
 

@@ -5,10 +5,19 @@ from typing import Any
 
 import pytest
 
-from kraft.kv.commands import PlanMove, Put
+from kraft.kv.commands import Function, LoadScript, PlanMove, Put, PutLibrary
+from kraft.kv.libraries import library_names
+from kraft.kv.scripts import cached_scripts
 from kraft.kv.slot_map import MOVES_MAX, MapOutcome
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.node.admin import CancelMove, MergeGroups, MoveSlots, RebalanceSlots, SplitGroup
+from kraft.node.admin import (
+    CancelMove,
+    CreateGroups,
+    MergeGroups,
+    MoveSlots,
+    RebalanceSlots,
+    SplitGroup,
+)
 from kraft.node.errors import AdminRefused, NoLeader, Uncertain
 from tests.host.test_mover import SLOT, A, Movable, holder
 from tests.host.test_version_raise import Mixed
@@ -112,7 +121,7 @@ def test_a_full_map_is_refused(cluster):
 
 def test_one_group_has_nothing_to_move():
     trio = Trio()
-    text = "the cluster has one group, and slots move between groups (docs/groups.md)"
+    text = "the cluster has one group, and slots move between groups: KRAFT SPLIT 0 makes another one"
     assert refused(trio, MoveSlots(0, 1, 0)) == text
     assert refused(trio, CancelMove(1)) == text
 
@@ -172,8 +181,6 @@ def test_slots_are_spread_evenly_again(cluster):
 
 
 def test_what_cannot_be_divided_is_refused(cluster):
-    few = "a split into 3 needs 2 groups without slots, and there are 0: KRAFT MERGE group INTO other"
-    assert refused(cluster, SplitGroup(0, 3)) == f"{few} empties one"
     assert refused(cluster, SplitGroup(2)) == "there is no group 2: the groups are 0 to 1"
     assert refused(cluster, MergeGroups(0, 7)) == "there is no group 7: the groups are 0 to 1"
     assert refused(cluster, SplitGroup(1, 8193)) == "group 1 has 8192 slots, too few for 8193 parts"
@@ -217,3 +224,93 @@ def test_a_map_that_changes_all_the_time_cannot_be_planned_on(cluster):
 
     host.moves._requests = SimpleNamespace(write=changed)
     assert refused(cluster, MergeGroups(0, 1)) == "the map of slots changes all the time: repeat the command"
+
+
+SOURCE = b"#!lua name=lib"
+LIBRARY = PutLibrary(b"lib", SOURCE, (Function(b"f"),))
+SCRIPT = LoadScript(b"5" * 40, b"return 1", 1 << 20)
+
+
+class Alone(Trio):
+    """Three nodes with one group, whose machine version is raised."""
+
+    def __init__(self):
+        super().__init__()
+        groups = [process.host.groups[0] for process in self.processes()]
+        assert self.run(20, lambda: all(g.state.machine.version == MACHINE_VERSION for g in groups))
+
+    def still(self):
+        """Whether no move is under way, and all nodes have all groups."""
+        hosts = [process.host for process in self.processes()]
+        return not any(host.moves.status() for host in hosts) and all(
+            len(host.groups) == host.slots.groups for host in hosts
+        )
+
+
+def ledgers(cluster, group):
+    return [p.host.groups[group].state.machine.keyspace.ledger for p in cluster.processes()]
+
+
+def test_the_only_group_is_split():
+    """Into groups that are created for it, and know the scripts before they get keys."""
+    cluster = Alone()
+    cluster.ask("K1", Put(A, b"1"), Put(b"b", b"2"), LIBRARY, SCRIPT)
+    assert cluster.answered()
+    assert order(cluster, SplitGroup(0, 3), "K2") == moves((1, "5461-10921", 0, 1), (2, "10922-16383", 0, 2))
+    assert cluster.run(20, cluster.still)
+    assert cluster.run(10, lambda: all(p.host.slots.group_of(SLOT) == 2 for p in cluster.processes()))
+    assert owners(cluster) == [(0, 5460, 0), (5461, 10921, 1), (10922, 16383, 2)]
+    for process in cluster.processes():
+        spaces = [process.host.groups[group].state.machine.keyspace for group in range(3)]
+        assert spaces[2].get(A) == b"1"
+        assert sum(map(len, spaces)) == 2
+    for group in (1, 2):
+        for ledger in ledgers(cluster, group):
+            assert library_names(ledger) == [b"lib"]
+            assert cached_scripts(ledger) == [(SCRIPT.sha, SCRIPT.source)]
+    assert order(cluster, MergeGroups(2, 0)) == moves((3, "10922-16383", 2, 0))
+    assert cluster.run(20, cluster.still)
+    assert order(cluster, SplitGroup(0)) == moves((4, "10922-16383", 0, 2)), "into the one that is empty"
+
+
+def test_a_split_that_was_interrupted_uses_the_groups_that_it_has_created():
+    cluster = Alone()
+    assert order(cluster, CreateGroups(3)) == 3
+    assert cluster.run(10, cluster.still)
+    assert order(cluster, SplitGroup(0, 3)) == moves((1, "5461-10921", 0, 1), (2, "10922-16383", 0, 2))
+    assert {p.host.slots.groups for p in cluster.processes()} == {3}
+
+
+def test_a_group_that_is_created_gets_the_scripts_before_slots_move_there():
+    """However they are moved, and also those that are newer than the group."""
+    cluster = Alone()
+    assert order(cluster, CreateGroups(2)) == 2
+    assert cluster.run(10, cluster.still)
+    cluster.ask("K1", LIBRARY, SCRIPT)
+    assert cluster.answered()
+    assert order(cluster, MoveSlots(0, 9, 1), "K3") == 1
+    assert cluster.run(10, cluster.still)
+    assert [library_names(ledger) for ledger in ledgers(cluster, 1)] == [[b"lib"]] * 3
+
+
+def test_without_its_scripts_a_group_gets_no_slots():
+    cluster = Alone()
+    assert order(cluster, CreateGroups(2)) == 2
+    assert cluster.run(10, cluster.still)
+    cluster.ask("K1", LIBRARY)
+    assert cluster.answered()
+    requests = cluster.host("K1").moves._requests
+    lost = SimpleNamespace(
+        write=lambda g, c, s, done: cluster.world.call_later(0.1, lambda: done(Uncertain()))
+    )
+    cluster.host("K1").moves._requests = lost
+    assert refused(cluster, SplitGroup(0)).startswith("group 1 did not get the scripts of group 0; repeat it")
+    assert cluster.host("K2").slots.plan is None
+    cluster.host("K1").moves._requests = requests
+    assert order(cluster, SplitGroup(0)) == moves((1, "8192-16383", 0, 1))
+
+
+def test_what_hinders_new_groups_hinders_a_split():
+    cluster = Alone()
+    assert refused(cluster, SplitGroup(0, 16384)).startswith("a cluster has at most ")
+    assert {p.host.slots.groups for p in cluster.processes()} == {1}

@@ -98,7 +98,7 @@ class AdminExecutor:
             self._clock.call_soon(partial(self._do_locally, command, done))
             return
         if isinstance(command, SlotChange):
-            self._clock.call_soon(partial(self._planner.do, command, done))
+            self._clock.call_soon(partial(self._planner.do, command, self.do, done))
             return
         seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
         ask = partial(self._ask, self._clock.seconds() + seconds)

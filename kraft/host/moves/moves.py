@@ -8,9 +8,11 @@ from kraft.host.group.group import Group
 from kraft.host.key_indexes import KeyIndexes
 from kraft.host.moves.move_counts import MoveCounts
 from kraft.host.moves.mover import Mover
+from kraft.host.moves.script_copy import ScriptCopy
 from kraft.host.moves.slot_plan import PlanStep
 from kraft.host.moves.sweeper import Sweeper
 from kraft.host.requests.proposal import WriteDone
+from kraft.host.requests.round import ReadDone
 from kraft.host.snapshots.throttle import Throttle
 from kraft.host.transactions.ports import GroupRequests
 from kraft.kv.commands import PlanMove, PlanMoves, StopMove
@@ -45,6 +47,7 @@ class Moves:
         self._wake = wake
         self._throttle = Throttle(config.snapshot.bytes_per_second)
         self._batch_bytes = config.raft.batch_bytes
+        self._cache_bytes = config.scripts.cache_bytes
         self._movers: dict[int, tuple[Mover, Sweeper]] = {}  # by group, while it is part of a move
 
     # -- for administrators ---------------------------------------------------------------------------
@@ -59,6 +62,12 @@ class Moves:
         ranges = tuple([(step.first, step.last, step.receiver) for step in steps])
         command = PlanMoves(ranges, self._slots.founded, seen.version, seen.last)
         self._requests.write(0, [command], COMMAND_BYTES * len(steps), done)
+
+    def copy_scripts(
+        self, group: int, read: Callable[[int, ReadDone], None], done: Callable[[Exception | None], None]
+    ) -> None:
+        """Bring the scripts of group 0 to `group`, as `ScriptCopy`."""
+        ScriptCopy(group, read, self._requests, self._cache_bytes, done).begin()
 
     def stop(self, id_: int, done: WriteDone) -> None:
         """Cancel a move, as `StopMove`."""

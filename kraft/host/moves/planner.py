@@ -4,7 +4,7 @@ The node that is asked lets group 0 log the plan. So a command is done once it i
 source carries it out. What several moves and refusals are made of is a linearizable read of the map.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from kraft.host.moves.moves import Moves
@@ -24,7 +24,9 @@ from kraft.kv.slot_map import (
 )
 from kraft.node.admin import (
     AdminDone,
+    AdminOutcome,
     CancelMove,
+    CreateGroups,
     MergeGroups,
     MoveSlots,
     RebalanceSlots,
@@ -35,18 +37,21 @@ from kraft.node.errors import AdminRefused, VersionTooLow
 from kraft.node.ports import Clock
 
 RANGES_MAX = 8  # that a refusal names
-ONE_GROUP = "the cluster has one group, and slots move between groups (docs/groups.md)"
+ONE_GROUP = "the cluster has one group, and slots move between groups: KRAFT SPLIT 0 makes another one"
 FULL = (
     f"{MOVES_MAX} moves are planned, and no more can be: wait until KRAFT MOVES shows fewer, or cancel one"
     " with KRAFT MOVE CANCEL id"
 )
-PLAN_SECONDS = 5.0
+PLAN_SECONDS = 10.0
+AGAIN_SECONDS = 0.05  # until this node knows the groups that were created
 CHANGES = "the map of slots changes all the time: repeat the command"
+LATE = "groups were created, but this node does not have them yet: repeat the command"
 
 Division = SplitGroup | MergeGroups | RebalanceSlots
 """Commands that become several moves."""
 
 MapDone = Callable[[MapState], None]
+Admin = Callable[[CreateGroups, AdminDone], None]
 
 
 class MovePlanner:
@@ -60,10 +65,10 @@ class MovePlanner:
         self._clock = clock
         self._read = read
 
-    def do(self, command: SlotChange, done: AdminDone) -> None:
-        """Carry out `command`. `done` gets the outcome, maybe inside this call."""
+    def do(self, command: SlotChange, admin: Admin, done: AdminDone) -> None:
+        """Carry out `command`. `done` gets the outcome, maybe inside this call. `admin` creates groups."""
         groups = self._slots.groups
-        if groups == 1:
+        if groups == 1 and not isinstance(command, SplitGroup):
             done(AdminRefused(ONE_GROUP))
         elif isinstance(command, CancelMove):
             self._moves.stop(command.id, partial(self._stopped, command, done))
@@ -71,9 +76,29 @@ class MovePlanner:
             done(AdminRefused(f"there is no group {unknown[0]}: the groups are 0 to {groups - 1}"))
         elif isinstance(command, MoveSlots):
             planned = partial(self._planned, command, done)
-            self._moves.plan(command.first, command.last, command.group, planned)
+            plan = partial(self._moves.plan, command.first, command.last, command.group, planned)
+            self._prepare([command.group], plan, done)
         else:
-            self._plan(command, self._clock.seconds() + PLAN_SECONDS, done)
+            self._plan(command, admin, self._clock.seconds() + PLAN_SECONDS, done)
+
+    def _prepare(self, receivers: Sequence[int], plan: Callable[[], None], done: AdminDone) -> None:
+        """Plan something once those of `receivers` that were created later know all scripts."""
+        created = [group for group in receivers if group >= self._slots.founded]
+        if created:
+            group, *others = created
+            ended = partial(self._prepared, group, partial(self._prepare, others, plan, done), done)
+            self._moves.copy_scripts(group, self._read, ended)
+        else:
+            plan()
+
+    def _prepared(
+        self, group: int, proceed: Callable[[], None], done: AdminDone, problem: Exception | None
+    ) -> None:
+        if problem is None:
+            proceed()
+        else:  # whatever became of the scripts, no move is planned
+            why = "KRAFT GROUPS shows whether both have a leader"
+            done(AdminRefused(f"group {group} did not get the scripts of group 0; repeat it: {why}"))
 
     def _look(self, looked: MapDone, done: AdminDone) -> None:
         """Give `looked` the map as it is now; `done` gets the reason if nobody can tell."""
@@ -102,24 +127,42 @@ class MovePlanner:
         else:
             done(AdminRefused(_refusal(command, reply, seen, known)))
 
-    def _plan(self, command: Division, until: float, done: AdminDone) -> None:
+    def _plan(self, command: Division, admin: Admin, until: float, done: AdminDone) -> None:
         """Compute moves from the map, and plan them if it is still the same."""
-        self._look(partial(self._divide, command, until, done), done)
+        self._look(partial(self._divide, command, admin, until, done), done)
 
-    def _divide(self, command: Division, until: float, done: AdminDone, seen: MapState) -> None:
+    def _divide(self, command: Division, admin: Admin, until: float, done: AdminDone, seen: MapState) -> None:
+        again = partial(self._plan, command, admin, until, done)
         try:
             steps = self._steps(command, seen)
         except AdminRefused as refusal:
             done(refusal)
             return
-        if not steps or (isinstance(command, RebalanceSlots) and command.dry):
+        if isinstance(steps, CreateGroups):
+            admin(steps, partial(self._created, again, until, done))
+        elif not steps or (isinstance(command, RebalanceSlots) and command.dry):
             done([_told(step) for step in steps])
         else:
-            again = partial(self._plan, command, until, done)
-            self._moves.plan_all(steps, seen, partial(self._planned_all, steps, again, until, done))
+            planned = partial(self._planned_all, steps, again, until, done)
+            receivers = sorted({step.receiver for step in steps})
+            self._prepare(receivers, partial(self._moves.plan_all, steps, seen, planned), done)
 
-    def _steps(self, command: Division, seen: MapState) -> list[PlanStep]:
-        """The moves that do what is asked. Raises AdminRefused."""
+    def _created(
+        self, again: Callable[[], None], until: float, done: AdminDone, outcome: AdminOutcome
+    ) -> None:
+        """Groups were created: go on once this node knows them."""
+        if isinstance(outcome, Exception):
+            done(outcome)
+        elif isinstance(outcome, int) and self._slots.groups >= outcome:
+            again()
+        elif self._clock.seconds() > until:
+            done(AdminRefused(LATE))
+        else:
+            wait = partial(self._created, again, until, done, outcome)
+            self._clock.call_later(AGAIN_SECONDS, wait)
+
+    def _steps(self, command: Division, seen: MapState) -> list[PlanStep] | CreateGroups:
+        """The moves that do what is asked, or what has to be done first. Raises AdminRefused."""
         if isinstance(command, RebalanceSlots):
             _refuse_if_moving(seen, None)
             return rebalance_steps(seen.ranges)[:MOVES_MAX]
@@ -132,11 +175,9 @@ class MovePlanner:
         if has < command.parts:
             raise AdminRefused(f"group {command.group} has {has} slots, too few for {command.parts} parts")
         receivers = self._empty(seen)[: command.parts - 1]
-        if len(receivers) < command.parts - 1:
-            raise AdminRefused(
-                f"a split into {command.parts} needs {command.parts - 1} groups without slots, and there are"
-                f" {len(receivers)}: KRAFT MERGE group INTO other empties one"
-            )
+        missing = command.parts - 1 - len(receivers)
+        if missing:
+            return CreateGroups(self._slots.groups + missing)
         return split_steps(seen.ranges, command.group, receivers)
 
     def _empty(self, seen: MapState) -> list[int]:
