@@ -24,10 +24,11 @@ class SlotOwners:
     def look(self, group: Group) -> None:
         """A replica has applied entries."""
         table, index = group.state.machine.keyspace.slots, group.state.index
-        if table is None or index <= self._indexes[group.id]:
+        if table is None or index <= self._indexes.get(group.id, 0):
             return
         self._indexes[group.id] = index
-        if table.ranges != self._tables[group.id].ranges:
+        known = self._tables.get(group.id)  # None: it was created later, and had no slots
+        if known is None or table.ranges != known.ranges:
             self._tables[group.id] = SlotTable(table.ranges)
             self._demand_one_owner()
 
