@@ -40,6 +40,11 @@ class History:
         """Whether a flush may have removed what was written to the home."""
         return any(place[0] == home for place in self._flushes)
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the log has to say which scripts were in vain: what becomes of each doubles the search."""
+        return any(operation.unknown and operation.script for _, operation in self._writes.values())
+
     def settle(self, home: int, logged: Sequence[Logged]) -> None:
         """Number the writes of each key as in `logged`, those that took effect, in the order of the log.
 
@@ -72,7 +77,8 @@ class History:
                     operation, argument=(saw.value, value), seen=bisect_right(before, saw.place)
                 )
             before.append(entry.place)
-            operation = replace(operation, number=len(before), stamp=entry.stamp)
+            vain = entry.in_vain if operation.unknown else None
+            operation = replace(operation, number=len(before), stamp=entry.stamp, in_vain=vain)
             self._writes[(home, entry.mark)] = (key, operation)
         for place, (_, operation) in list(self._writes.items()):
             if place[0] == home and not operation.number:

@@ -61,7 +61,7 @@ def judge(cluster: SimulatedCluster, history: History) -> None:
     for (home, key), operations in sorted(history.operations().items()):
         if not history.flushed(home):
             _account(cluster, home, key, [o for o in operations if took_effect(o)])
-    logged = executed(cluster.checks.committed, cluster.homes)
+    logged = executed(cluster.checks.committed, cluster.homes, apply=history.doubtful)
     for home, fates in sorted(history.fates.items()):
         cluster.checks.effects(logged[home], fates)
         history.settle(home, logged[home])

@@ -30,7 +30,8 @@ class Operation:
 
     `number` is its position among the writes of its key, from 1 on, if it is known, and `stamp` that of its
     entry in the log. `seen` is how many writes of the key there had been when a conditional one looked at it.
-    `script` says whether a script did it, or undid it: `tests.simulation.scripts`.
+    `script` says whether a script did it, or undid it: `tests.simulation.scripts`. Of one that never
+    returned, `in_vain` says whether it did nothing because what it had read had changed, if that is known.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Operation:
     stamp: int = 0
     seen: int = 0
     script: str = ""
+    in_vain: bool | None = None
 
     @property
     def unknown(self) -> bool:

@@ -23,12 +23,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A marked write as it is in the log, or what a node `asked` for a client that waits."""
+    """A marked write as it is in the log, or what a node `asked` for a client that waits.
+
+    `in_vain`: it is a script that did nothing, as what it had read has changed; None if that is not known.
+    """
 
     mark: bytes
     place: Place
     stamp: int
     asked: Asked | None = None
+    in_vain: bool | None = None
 
 
 def mark(client: int, count: int) -> bytes:

@@ -159,9 +159,12 @@ def with_scripts(model: Model) -> Model:
         if operation.number != state.writes + 1:
             return []
         nothing = state._replace(writes=operation.number)
+        if operation.in_vain:
+            return [(nothing, IN_VAIN)]
         if operation.script == UNDONE:
             return [(nothing, UNDONE), (nothing, IN_VAIN)]
-        return [*model(state, operation), (nothing, IN_VAIN)]
+        certain = model(state, operation)
+        return certain if operation.in_vain is False else [*certain, (nothing, IN_VAIN)]
 
     return outcomes
 

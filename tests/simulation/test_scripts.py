@@ -16,6 +16,7 @@ from tests.serializability import DONE, NOT_DONE, UNKNOWN
 from tests.server.fakes import Port
 from tests.simulation import locks, scripts
 from tests.simulation.linearizability import (
+    INFINITY,
     NOTHING_WRITTEN,
     READ,
     SWAP,
@@ -304,3 +305,16 @@ def test_a_script_reads_what_is_logged_before_it():
         )
     assert trio.answered(60)
     assert sorted(answer[0] for answer in trio.answers) == list(range(1, 61))
+
+
+@pytest.mark.parametrize("correct", [True, False])
+def test_the_log_says_which_scripts_without_an_answer_did_nothing(correct):
+    """With two outcomes of each the search would not end."""
+    count = 60
+    history = [
+        Operation("append", b"|%d" % n, n, INFINITY, number=n, script=COMPLETE, in_vain=n % 3 == 0)
+        for n in range(1, count + 1)
+    ]
+    found = [b"|%d" % n for n in range(1, count + 1) if n % 3 or (n == 30 and not correct)]
+    history.append(Operation("get", None, count + 1, count + 2, b"".join(found)))
+    assert linearizable(history, with_scripts(numbered_key), NOTHING_WRITTEN) is correct
