@@ -311,6 +311,13 @@ def test_without_its_scripts_a_group_gets_no_slots():
 
 
 def test_what_hinders_new_groups_hinders_a_split():
+    cluster = Mixed("K3")
+    cluster.run(5)
+    assert refused(cluster, SplitGroup(0), "K2").startswith("groups can be created from machine version ")
+    assert {p.host.slots.groups for p in cluster.processes()} == {1}
+
+
+def test_a_split_into_more_parts_than_can_be_planned_creates_no_group():
     cluster = Alone()
-    assert refused(cluster, SplitGroup(0, 16384)).startswith("a cluster has at most ")
+    assert refused(cluster, SplitGroup(0, MOVES_MAX + 2)).startswith(f"{MOVES_MAX} moves are planned")
     assert {p.host.slots.groups for p in cluster.processes()} == {1}

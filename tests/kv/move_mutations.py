@@ -344,5 +344,21 @@ MOVER_MUTATIONS = (
         "the parts are computed from slots that go elsewhere",
         "test_move_planner",
     ),
+    _plant_in_mover(
+        "a created group gets slots without scripts",
+        "planner",
+        "[group for group in receivers if group >= self._slots.founded]",
+        "[]",
+        "a function is unknown to the keys that have moved",
+        "test_move_planner",
+    ),
+    _plant_in_mover(
+        "a split always creates groups",
+        "planner",
+        "        return [group for group in range(1, self._slots.groups) if group not in used]",
+        "        return []",
+        "one that is interrupted leaves groups that nobody uses, each time",
+        "test_move_planner",
+    ),
 )
 """Mistakes of the leader of a source, of plans, and of the node that plans."""

@@ -174,8 +174,8 @@ def test_a_move_that_makes_no_sense_is_refused(client: Talk, words: str, reply: 
     [
         ("SPLIT x", b"-ERR value is not an integer or out of range\r\n"),
         ("SPLIT 1 2", b"-ERR syntax error\r\n"),
-        ("SPLIT 1 INTO 1", b"-ERR a group is split INTO 2 to 16384 parts\r\n"),
-        ("SPLIT 1 INTO 16385", b"-ERR a group is split INTO 2 to 16384 parts\r\n"),
+        ("SPLIT 1 INTO 1", b"-ERR a group is split INTO 2 to 128 parts\r\n"),
+        ("SPLIT 1 INTO 129", b"-ERR a group is split INTO 2 to 128 parts\r\n"),
         ("MERGE 1 TO 0", b"-ERR syntax error\r\n"),
         ("MERGE 1 INTO 1", b"-ERR a group is merged into another one\r\n"),
         ("MERGE -1 INTO 1", b"-ERR the number of a group is not negative\r\n"),

@@ -175,10 +175,12 @@ class MovePlanner:
         if has < command.parts:
             raise AdminRefused(f"group {command.group} has {has} slots, too few for {command.parts} parts")
         receivers = self._empty(seen)[: command.parts - 1]
-        missing = command.parts - 1 - len(receivers)
-        if missing:
-            return CreateGroups(self._slots.groups + missing)
-        return split_steps(seen.ranges, command.group, receivers)
+        total = self._slots.groups + command.parts - 1 - len(receivers)
+        receivers += range(self._slots.groups, total)
+        steps = split_steps(seen.ranges, command.group, receivers)
+        if len(seen.moves) + len(steps) > MOVES_MAX:
+            raise AdminRefused(FULL)  # before groups are created for it
+        return steps if total == self._slots.groups else CreateGroups(total)
 
     def _empty(self, seen: MapState) -> list[int]:
         """The groups without slots that no move is to give any. Group 0 has the map, and is left alone."""

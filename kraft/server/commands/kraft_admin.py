@@ -37,6 +37,7 @@ from kraft.resp.values import Reply, Request
 from kraft.server.commands.arguments import integer
 from kraft.server.errors import SYNTAX, Rejected, printable
 
+PARTS_MAX = 128  # of one split, as many as `cluster.groups` may be: the groups that it creates stay
 _NODE_ID, _ADDRESS = NodeId(), Address()
 _WHOLE_ADDRESS = re.compile(rb"(?:[^:]+|\[.*\]):[0-9]+")
 
@@ -169,8 +170,8 @@ def split(request: Request) -> SplitGroup:
     if words and (len(words) != 2 or words[0].upper() != b"INTO"):
         raise Rejected(SYNTAX)
     parts = integer(words[1]) if words else 2
-    if not 2 <= parts <= SLOTS:
-        raise Rejected(f"ERR a group is split INTO 2 to {SLOTS} parts")
+    if not 2 <= parts <= PARTS_MAX:
+        raise Rejected(f"ERR a group is split INTO 2 to {PARTS_MAX} parts")
     return SplitGroup(group, parts)
 
 
