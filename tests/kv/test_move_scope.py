@@ -18,7 +18,7 @@ MUTATIONS = [*MOVE_MUTATIONS, *MOVER_MUTATIONS]
 SCOPES: tuple[tuple[dict[str, Any], int], ...] = (
     (ONCE, 373),
     ({"moves": 1, "once": True, "clocks": True}, 4_552),
-    ({"moves": 2}, 7_652),
+    ({"moves": 2}, 7_849),
 )
 
 
