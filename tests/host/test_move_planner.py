@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kraft.kv.commands import Function, LoadScript, PlanMove, Put, PutLibrary
+from kraft.kv.commands import Function, LoadScript, PlanMove, PlanMoves, Put, PutLibrary
 from kraft.kv.libraries import library_names
 from kraft.kv.scripts import cached_scripts
 from kraft.kv.slot_map import MOVES_MAX, MapOutcome
@@ -129,10 +129,11 @@ def test_one_group_has_nothing_to_move():
 def test_nodes_that_are_too_old_are_named():
     cluster = Mixed("K3", groups=2)
     cluster.run(5)
-    text = f"a move of slots needs machine version {MACHINE_VERSION}, but version 1 is in force: upgrade K3"
+    text = "a move of slots needs machine version {}, but version 1 is in force: upgrade K3"
     for id_ in cluster.nodes:
-        assert refused(cluster, MoveSlots(0, 1, 1), id_) == text
-        assert refused(cluster, CancelMove(1), id_) == text
+        assert refused(cluster, MoveSlots(0, 1, 1), id_) == text.format(PlanMove.since)
+        assert refused(cluster, CancelMove(1), id_) == text.format(PlanMove.since)
+        assert refused(cluster, MergeGroups(0, 1), id_) == text.format(PlanMoves.since)
     assert cluster.host("K1").slots.plan is None
 
 
