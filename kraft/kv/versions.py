@@ -14,14 +14,15 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
               PutLibrary DeleteLibrary FlushLibraries
     4         Prepare Commit Resolve Forget Decide ChangeUsers
     5         Open Import Freeze Activate Cancel Unfreeze Release Sweep Close
-              PlanMove PlanMoves RenewMove StopMove EndMove AddGroups
+              PlanMove RenewMove StopMove EndMove
+    6         PlanMoves AddGroups
 """
 
 from kraft.int64 import parse_int64
 from kraft.kv.errors import UnknownCommand
 
 MACHINE_VERSION_MIN = 1
-MACHINE_VERSION = 5
+MACHINE_VERSION = 6
 
 
 def encode_version(version: int) -> bytes:

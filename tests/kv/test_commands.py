@@ -65,8 +65,8 @@ TAGS: dict[Any, tuple[int, int]] = {
     kv.RenewMove: (111, 5),
     kv.StopMove: (112, 5),
     kv.EndMove: (113, 5),
-    kv.PlanMoves: (114, 5),
-    kv.AddGroups: (120, 5),
+    kv.PlanMoves: (114, 6),
+    kv.AddGroups: (120, 6),
 }
 
 

@@ -12,7 +12,7 @@ class AddGroups(msgspec.Struct, frozen=True, array_like=True, tag=120, gc=False)
     of groups]; [0, the number of groups] if `first` is not the next one, and then nothing is done.
     """
 
-    since: ClassVar[int] = 5
+    since: ClassVar[int] = 6
     first: int
     count: int
     configuration: bytes

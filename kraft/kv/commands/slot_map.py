@@ -36,7 +36,7 @@ class PlanMoves(msgspec.Struct, frozen=True, array_like=True, tag=114, gc=False)
     `PlanMove` replies to the first that is refused.
     """
 
-    since: ClassVar[int] = _SINCE
+    since: ClassVar[int] = 6
     moves: tuple[tuple[int, int, int], ...]
     groups: int
     version: int
