@@ -32,6 +32,7 @@ LEFTOVER_SECONDS = 86_400  # an image that was not written to for so long is not
 WHAT_TO_NAME = "name the backup.directory of a node, the folder of a cluster in it, or that of an image"
 _CLUSTER = re.compile(f"[0-9a-f]{{{CLUSTER_LETTERS}}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LOG = re.compile(r"log-([0-9]+)")
 
 
 def image_name(now_ms: int) -> str:
@@ -168,6 +169,11 @@ class Archive:
                     shutil.rmtree(folder)
         except OSError as error:
             raise explain(self.folder, error) from error
+
+    def shipped_groups(self) -> list[int]:
+        """The groups of which a log is shipped, ascending."""
+        found = [_LOG.fullmatch(each.name) for each in self.folder.iterdir()] if self.folder.is_dir() else []
+        return sorted(int(each[1]) for each in found if each)
 
     def prune(self, keep: int) -> list[str]:
         """Remove all sound images but the newest `keep`, and the log before them. Returns the names."""

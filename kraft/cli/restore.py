@@ -209,9 +209,7 @@ def _report(
         elif len(targets) > 1:
             ends = f"{place}at most index {each.index}, {when(each.stamp_ms)}"
         yield _labelled("ends at", ends)
-        yield _labelled(
-            "", f"{each.entries} entries of the shipped log after the image at {when_of(manifest, each)}"
-        )
+        yield _labelled("", f"{each.entries} entries of the shipped log after {place_of(manifest, each)}")
         if each.left_out:
             yield _labelled("", f"without {each.left_out} more: a transaction over groups is not whole there")
     yield _labelled("node", f"{target.id} in {target.directory}")
@@ -237,9 +235,10 @@ def _report(
         yield line(f"next: start {target.id}; other nodes join with cluster.standby: true and kraft add")
 
 
-def when_of(manifest: Any, target: GroupTarget) -> str:
-    """The index of the image of a group."""
-    return next(f"index {group.index}" for group in manifest.groups if group.group == target.group)
+def place_of(manifest: Any, target: GroupTarget) -> str:
+    """Where the replay of a group began."""
+    found = [group.index for group in manifest.groups if group.group == target.group]
+    return f"the image at index {found[0]}" if found else "its creation"
 
 
 def _labelled(name: str, text: str) -> Line:

@@ -147,8 +147,12 @@ def replayed(
         group.group: LogReplay(backup, group, twin.machine)
         for group, twin in zip(manifest.groups, twins, strict=True)
     }
-    replay(replays)
+    replay(replays, len(replays), _created)
     return list(replays.values())
+
+
+def _created(group: int) -> LogReplay:
+    raise AssertionError(f"nothing creates group {group}")
 
 
 def halves(machines: Sequence[Machine]) -> set[bytes]:

@@ -7,9 +7,11 @@ applied in the other groups (`kraft.kv.transaction_order`), and so does a step o
 not within the moment, or was not shipped, the group ends before the entry. What is under way then is
 concluded (`kraft.kv.conclusion`): every transaction is restored whole, or not at all, and every slot has one
 owner.
+
+A group that was created after the image begins empty where the log of group 0 creates it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +21,17 @@ from kraft.backup.archive import Archive
 from kraft.backup.errors import BackupError, DamagedBackup, NothingThere
 from kraft.backup.manifest import GroupImage, Manifest
 from kraft.backup.shipped_log import LogPosition
-from kraft.kv.commands import AddGroups, Command
+from kraft.kv.checkpoint import HASH_BYTES, Checkpoint
+from kraft.kv.commands import Command
 from kraft.kv.conclusion import conclude
+from kraft.kv.created_groups import created_count
 from kraft.kv.entry import apply_entry, commands_of
 from kraft.kv.errors import BrokenInvariant, UnknownCommand
 from kraft.kv.machine import STEPS, Machine
 from kraft.kv.replies import CommandFailure
 from kraft.kv.transaction_order import may_apply
 from kraft.moment import Moment, when
-from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.configuration import Base, Configuration
 from kraft.raft.messages import Entry, EntryKind
 
 
@@ -55,7 +59,6 @@ class LogReplay:
         self.last = position_of(image)
         self.count = self.left_out = 0
         self.retired = incarnations(image.checkpoint.base.configuration)
-        self._backup = backup
         self._revision = backup.moment.revision
         self._entries = entries_of(backup, image, machine)
         self._entry: Entry | None = None  # the next one, with its commands
@@ -82,25 +85,12 @@ class LogReplay:
                 self._commands = commands_of(entry, self.group)
             except UnknownCommand as error:
                 raise BackupError(str(error)) from error
-            for command in self._commands:
-                if type(command) is AddGroups and command.first >= len(self._backup.manifest.groups):
-                    raise self._lacks_groups(entry)
         else:
             self._commands = []
 
     def _may_apply(self, machines: Mapping[int, Machine]) -> bool:
-        steps = [command for command in self._commands if type(command) in STEPS]
-        try:
-            return len(machines) == 1 or all(may_apply(step, self.group, machines) for step in steps)
-        except KeyError:  # of a group that the log of group 0 creates only later
-            raise self._lacks_groups(self._entry) from None
-
-    def _lacks_groups(self, entry: Entry | None) -> BackupError:
-        """Why a log cannot be applied that has slots go to a group of which there is no image."""
-        at = 0 if entry is None else entry.stamp
-        return BackupError(
-            f"{self._backup.folder}: groups were created after this image, by {when(at)}: restore a newer"
-            " image, or with --at a time before that"
+        return all(
+            may_apply(command, self.group, machines) for command in self._commands if type(command) in STEPS
         )
 
     def _apply(self, entry: Entry) -> None:
@@ -127,10 +117,11 @@ class LogReplay:
                 return
 
 
-def replay(replays: Mapping[int, LogReplay], founded: int = 0) -> None:
+def replay(replays: dict[int, LogReplay], founded: int, begin: Callable[[int], LogReplay]) -> None:
     """Apply the logs of all groups, by group, as far as they go. Raises `BackupError`.
 
-    `founded` is with how many groups the cluster was formed; 0: with all of them.
+    `founded` is with how many groups the cluster was formed. `begin` makes the replay of a group that the log
+    of group 0 creates; it is added to `replays`.
     """
     machines = {group: each.machine for group, each in replays.items()}
     advanced = True
@@ -138,10 +129,14 @@ def replay(replays: Mapping[int, LogReplay], founded: int = 0) -> None:
         advanced = False
         for each in replays.values():
             advanced = each.advance(machines) or advanced
+        for group in range(len(replays), founded + created_count(machines[0].keyspace.ledger)):
+            replays[group] = begin(group)
+            machines[group] = replays[group].machine
+            advanced = True
     for each in replays.values():
         each.end()
     try:
-        conclude(machines, founded or len(machines))
+        conclude(machines, founded)
     except BrokenInvariant as error:
         raise BackupError(f"the states of the groups are of no one cut: {error}") from error
 
@@ -177,6 +172,11 @@ def entries_of(backup: BackupMoment, image: GroupImage, machine: Machine | None 
     if moment.revision is not None and machine is not None:
         text = f"the backup reaches to revision {machine.revision}, of {when(reached)}"
         raise NothingThere(f"{backup.folder.parent}: {text}: leave out --at for that state")
+
+
+def created_image(group: int) -> GroupImage:
+    """What stands for the image of a group that was created later: nothing, before its first entry."""
+    return GroupImage.of(group, Checkpoint(Base(0, 0), 0, 0, 0, bytes(HASH_BYTES)))
 
 
 def position_of(image: GroupImage) -> LogPosition:

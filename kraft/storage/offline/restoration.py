@@ -17,7 +17,7 @@ token counts as an old copy of the first one.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,12 +43,20 @@ from kraft.storage.errors import DirectoryUnusable, NoSpace
 from kraft.storage.lock import LOCK_FILE, DirectoryLock, holder
 from kraft.storage.log.database import LogDatabase
 from kraft.storage.log.files import LOG_FILE
-from kraft.storage.offline.replay import BackupMoment, LogReplay, entries_of, position_of, replay
+from kraft.storage.offline.replay import (
+    BackupMoment,
+    LogReplay,
+    created_image,
+    entries_of,
+    position_of,
+    replay,
+)
 from kraft.storage.ports import StorageSettings
 from kraft.storage.state.folder import StateFolder
 
 ClusterId = Callable[[tuple[Member, ...], int], str]  # `host.formation.cluster_id`: of founders and groups
 STATE_NUMBER = 1  # of the state file of each group
+FIRST = LogPosition(1, 1, 0)  # with which a group begins, where its log was not shipped
 _TOO_OLD = f"this kraft supports up to {MACHINE_VERSION}: install the one that made it"
 
 
@@ -108,17 +116,20 @@ def rehearse(backup: Restoration, report: Report = no_report) -> tuple[GroupTarg
     """Read everything that a restore would read, verified, and write nothing. Raises `BackupError`.
 
     Commands are not applied, so revision, keys and sum are those of the image.
+    Groups that were created after it are shown if their logs have entries.
     """
     images.verify(backup.folder, backup.key, report)
     targets = []
-    for group in backup.manifest.groups:
+    known = len(backup.manifest.groups)
+    created = [created_image(group) for group in backup.archive.shipped_groups() if group >= known]
+    for group in (*backup.manifest.groups, *created):
         last, count = position_of(group), 0
         for entry in entries_of(backup, group):
             last, count = LogPosition(entry.index, entry.term, entry.stamp), count + 1
         targets.append(
             GroupTarget(group.group, last.index, last.stamp_ms, group.revision, group.keys, count, group.sum)
         )
-    return tuple(targets)
+    return tuple(each for each in targets if each.index)
 
 
 def refuse_used_directory(directory: str) -> None:
@@ -170,9 +181,18 @@ def restore(
         for path in node_files(directory):
             if path.name != LOCK_FILE:
                 path.unlink()
-        restoring = [_Group(backup, group, files, settings, report) for group in groups]
-        replay({each.replay.group: each.replay for each in restoring}, founded)
-        restored = [each.write(founders) for each in restoring]
+        writers = {each.group: _Group(backup, each, files, settings, report) for each in groups}
+
+        def begin(group: int) -> LogReplay:
+            if backup.moment.revision is not None:
+                raise BackupError(f"{backup.folder}: groups were created after it: name a time")
+            writers[group] = _Group(backup, created_image(group), files, settings, report)
+            return writers[group].replay
+
+        replay({group: each.replay for group, each in writers.items()}, founded, begin)
+        retired = tuple(sorted(set[str]().union(*(each.replay.retired for each in writers.values()))))
+        restored = [writers[group].write(founders, retired) for group in sorted(writers)]
+        identity = replace(identity, created=len(writers) - founded)
         _write_log(files, identity, [persist for persist, _ in restored], settings)
         files.remove(RESTORING_FILE)
         files.sync()
@@ -197,22 +217,23 @@ class _Group:
         self._backup = backup
         self._image = image
         self._folder = StateFolder(files, settings, vfs="", shared=True, read_only=False)
+        self.replay = LogReplay(backup, image, self._machine(report) if image.index else Machine())
+
+    def _machine(self, report: Report) -> Machine:
+        """The state of the image."""
         received = self._received(report)
         checkpoint = received.checkpoint
-        machine = Machine.restored(
+        return Machine.restored(
             received.keyspace, checkpoint.base.stamp, checkpoint.revision, checkpoint.machine_version
         )
-        self.replay = LogReplay(backup, image, machine)
 
-    def write(self, founders: tuple[Member, ...]) -> tuple[Persist, GroupTarget]:
+    def write(self, founders: tuple[Member, ...], retired: tuple[str, ...]) -> tuple[Persist, GroupTarget]:
         """Write the state after the replay. Returns what the log has to say of it."""
         group, replayed, machine = self._image.group, self.replay, self.replay.machine
         if machine.version > MACHINE_VERSION:
             raise BackupError(f"the log raises the machine version to {machine.version}: {_TOO_OLD}")
-        last = replayed.last
-        configuration = msgspec.structs.replace(
-            Configuration.of_voters(founders), retired=tuple(sorted(replayed.retired))
-        )
+        last = replayed.last if replayed.last.index else FIRST
+        configuration = msgspec.structs.replace(Configuration.of_voters(founders), retired=retired)
         base = Base(last.index, last.term, last.stamp_ms, last.index, configuration)
         database = self._folder.open(group, STATE_NUMBER)
         try:
