@@ -91,7 +91,7 @@ def full_leader(peers: Peers, groups: Mapping[int, Group]) -> NodeCondition | No
 
 def owned_slots(slots: SlotMap, groups: Mapping[int, Group]) -> dict[int, int]:
     """How many slots each group has, as its replica here knows."""
-    formed = {each.group: each.last - each.first + 1 for each in static_ranges(slots.groups)}
+    formed = {each.group: each.last - each.first + 1 for each in static_ranges(slots.founded)}
     tables = {id_: group.state.machine.keyspace.slots for id_, group in groups.items()}
     return {id_: formed.get(id_, 0) if table is None else table.count for id_, table in tables.items()}
 
