@@ -1,4 +1,4 @@
-"""`python -m bench [compare|mixed|open-loop|idle|restart|checkpoint|scan|backup|all]`, compare by default."""
+"""`python -m bench [compare|mixed|open-loop|idle|restart|checkpoint|scan|backup|moves|all]`; else compare."""
 
 import argparse
 import json
@@ -19,6 +19,7 @@ from bench.compare import Factory, Plan, compare, running, scratch
 from bench.failover import failover
 from bench.idle import idle
 from bench.machine import describe
+from bench.moves import moves
 from bench.open_loop import open_loop
 from bench.options import COMPARING, QUICK_KEYS, factories, fits, interpreters, parser, plan_of, shared
 from bench.processes import BenchError
@@ -114,6 +115,15 @@ def run_backup(options: argparse.Namespace, directory: Path) -> tuple[Result, st
     return result, report.backup_page(result)
 
 
+def run_moves(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
+    """Measure moves of slots; return the result and its page."""
+    if not fits(f"{options.keys:,} keys", options.keys):
+        raise BenchError("choose fewer --keys")
+    measured = moves(scratch(directory, "moves"), options.keys, options.seconds, options.batches)
+    result = {"machine": describe(), **measured}
+    return result, report.moves_page(result)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace, Path], tuple[Result, str]]] = {
     "compare": run_compare,
     "mixed": run_compare,
@@ -123,6 +133,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path], tuple[Result, str]]] = 
     "checkpoint": run_checkpoint,
     "scan": run_scan,
     "backup": run_backup,
+    "moves": run_moves,
 }
 
 

@@ -67,7 +67,11 @@ def parser() -> argparse.ArgumentParser:
     image.add_argument("--keys", type=int, default=1_000_000)
     image.add_argument("--rounds", type=int, default=3)
     image.add_argument("--seconds", type=float, default=5.0, help="duration of one quiet period")
-    for command in (comparison, mixed, paced, nobody, again, copies, whole, image):
+    moving = commands.add_parser("moves", help="what clients notice while half of the slots move")
+    moving.add_argument("--keys", type=int, default=1_000_000)
+    moving.add_argument("--seconds", type=float, default=15.0, help="duration of the quiet period")
+    moving.add_argument("--batches", type=int, default=32, help="moves out of each of the three groups")
+    for command in (comparison, mixed, paced, nobody, again, copies, whole, image, moving):
         _output(command)
         command.add_argument("--markdown", type=Path, help="also write the tables to this file")
     commands.add_parser("all", help="each of these in turn; the first four take the options of compare")

@@ -393,6 +393,35 @@ def backup_page(result: dict[str, Any]) -> str:
     return "\n\n".join([machine_line(result["machine"]), what, table(head, rows)]) + "\n"
 
 
+def moves_page(result: dict[str, Any]) -> str:
+    """Render the page of moves of slots."""
+    rows = []
+    for trial in result["trials"]:
+        quiet, busy = trial["quiet"], trial["busy"]
+        rows.append(
+            [
+                trial["mode"],
+                f"{trial['seconds']:.1f}",
+                f"{sum(busy['requests'].values()):,}",
+                str(sum(busy["failed"].values())),
+                str(busy["wrong"]),
+                f"{quiet['p99_ms']:.1f}",
+                f"{busy['p99_ms']:.1f}",
+                f"{busy['p99_ms'] / quiet['p99_ms']:.2f}",
+                f"{busy['rate'] / quiet['rate']:.2f}",
+                f"{busy['max_ms']:.0f}",
+                f"{trial['freezes']}",
+                f"{trial['freeze_p99_ms']:g}",
+                f"{trial['freeze_max_ms']:g}",
+            ]
+        )
+    head = ["routing", "all moves, s", "requests", "failed", "wrong", "quiet p99, ms", "p99, ms", "times"]
+    head += ["rate, of quiet", "longest SET, ms", "freezes", "p99 below, ms", "longest below, ms"]
+    what = f"{result['keys']:,} keys of {result['key_bytes']} bytes, values of {result['value_bytes']} bytes;"
+    what += f" half of the slots in {result['moves']} moves."
+    return "\n\n".join([machine_line(result["machine"]), what, table(head, rows)]) + "\n"
+
+
 RESTARTS = (
     ("from_log", "right after writing, SIGTERM"),
     ("after_stop", "after a checkpoint, SIGTERM"),
