@@ -104,31 +104,35 @@ def connected(server: Server, **options: Any) -> Any:
 
 
 class Tally:
-    """What happened to increments: `acknowledged` ones, and those that `may` have taken effect as well."""
+    """What happened to increments: `acknowledged` is the last value that a reply had.
+
+    `unknown` ones have ended without a reply. They take effect at any time after that, or never: a node that
+    was paused may do one long after its client has gone on through another node.
+    """
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.acknowledged = 0
-        self.may = 0
+        self.unknown = 0
 
     def increment(self, client: Any, expected: Expected) -> None:
         """Increment once, and check the reply."""
-        self.may += 1
+        self.unknown += 1  # until the reply says otherwise
         try:
             reply = client.incr(self.key)
         except redis.ResponseError as failure:
             if not expected(failure):
                 raise
-            self.may -= not str(failure).startswith("UNCERTAIN")
+            self.unknown -= not str(failure).startswith("UNCERTAIN")
             return
-        low, high = self.acknowledged + 1, self.acknowledged + self.may
+        low, high = self.acknowledged + 1, self.acknowledged + self.unknown
         if not low <= reply <= high:
             raise AssertionError(f"{self.key}: counted {reply}, not from {low} to {high}")
-        self.acknowledged, self.may = reply, 0
+        self.acknowledged, self.unknown = reply, high - reply
 
     def check(self, found: int) -> None:
         """Compare with what is there at the end."""
-        low, high = self.acknowledged, self.acknowledged + self.may
+        low, high = self.acknowledged, self.acknowledged + self.unknown
         assert low <= found <= high, f"{self.key}: {found}, not from {low} to {high}"
 
 
