@@ -329,6 +329,11 @@ def whole_reply(words: Words, ask: Callable[[Words], bytes]) -> bytes:
     return repr(sorted(set(keys))).encode()
 
 
+def _long_values_of_lcs(words: Words, _: bytes, kraft: bytes) -> bool:
+    """LCS of values that would take long."""
+    return words[0].upper() == b"LCS" and kraft.startswith(b"-ERR LCS takes values of up to ")
+
+
 DIFFERENCES: dict[str, Rule] = {
     "order of keys": _order_of_keys,
     "empty key": _empty_key,
@@ -338,5 +343,6 @@ DIFFERENCES: dict[str, Rule] = {
     "encoding": _encoding_from_the_value,
     "compression": _compression,
     "order of checks": _arguments_before_the_key,
+    "long values": _long_values_of_lcs,
 }
 """docs/redis-differences.md explains each of them."""

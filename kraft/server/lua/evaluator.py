@@ -6,6 +6,7 @@ overlay, writes become state machine commands that are applied to it and remembe
 
 from collections.abc import Callable
 from hashlib import sha1
+from math import copysign, isnan
 from typing import Any
 
 from twisted.logger import Logger, LogLevel
@@ -360,6 +361,8 @@ def _request(words: tuple[Any, ...]) -> list[bytes]:
             request.append(word)
         elif kind is int and -(10**17) < word < 10**17:
             request.append(b"%d" % word)
+        elif kind is float and isnan(word):
+            request.append(b"-nan" if copysign(1.0, word) < 0 else b"nan")  # 0/0, as C writes it
         elif kind is int or kind is float:
             request.append(b"%.17g" % word)
         else:

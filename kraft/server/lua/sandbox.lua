@@ -188,7 +188,7 @@ local function single(field)
         if select("#", ...) ~= 1 or type(text) ~= "string" then
             return {err = "ERR wrong number or type of arguments"}
         end
-        if field == "err" then return error_table(text) end
+        if field == "err" then return error_table(match(text, "^%Z*")) end  -- a text of C ends at a zero
         return {[field] = text}
     end
 end

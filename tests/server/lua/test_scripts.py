@@ -33,6 +33,8 @@ SHA = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"  # of "return 1"
         ("return redis.status_reply('FINE')", b"+FINE\r\n"),
         ("return redis.error_reply('x')", b"-ERR x\r\n"),
         ("return redis.error_reply('-X y')", b"-X y\r\n"),
+        (r"return redis.error_reply('a b\n\0c')", b"-a b\r\n"),
+        (r"return redis.error_reply('\0')", b"-ERR \r\n"),
         ("return redis.sha1hex('')", b"$40\r\nda39a3ee5e6b4b0d3255bfef95601890afd80709\r\n"),
         ("return redis.call('PING')", b"+PONG\r\n"),
         ("return redis.call('SET', 'a', 1e20) and redis.call('GET', 'a')", b"$5\r\n1e+20\r\n"),
@@ -46,6 +48,12 @@ SHA = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"  # of "return 1"
 )  # fmt: skip
 def test_replies_are_those_of_redis(scripts, source, reply):
     assert scripts.run(source) == reply
+
+
+def test_what_is_no_number_has_a_sign(scripts):
+    """The processor decides which of the two is negative."""
+    source = "redis.call('MSET', 'n', 0/0, 'm', -(0/0)) return redis.call('STRLEN', '{}')"
+    assert {scripts.run(source.format(key)) for key in "nm"} == {b":3\r\n", b":4\r\n"}
 
 
 def test_keys_and_arguments(scripts):
