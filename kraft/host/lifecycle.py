@@ -199,7 +199,7 @@ class Lifecycle:
         self._begin(_Start(identity, beginning.first_entry(configuration), joins=False))
 
     def _begin(self, start: "_Start") -> None:
-        if not self._writing:
+        if not (self._writing or self._peers.formation.formed):  # by another attempt, while this one waited
             self._writing = True
             writes = tuple((id_, start.beginning.persist) for id_ in range(start.identity.groups))
             self._context.disk.commit(Transaction(writes, start.identity), partial(self._begun, start))

@@ -125,6 +125,9 @@ def test_the_page_of_idle_systems_shows_the_largest_process(bench):
     assert "| etcd | 1.00 | 31 | - | - |" in page
 
 
+LARGE = ("restart", "checkpoint", "scan", "backup", "moves")
+
+
 def test_all_commands_run_with_the_options_that_they_take(bench, monkeypatch):
     main = bench("__main__")
     seen = []
@@ -137,7 +140,7 @@ def test_all_commands_run_with_the_options_that_they_take(bench, monkeypatch):
     assert main.every(["--quick", "--systems", "kraft-3", "--out", "there"]) == 0
     assert seen == [
         *([name, "--quick", "--systems", "kraft-3", "--out", "there"] for name in main.COMPARING),
-        *([name, "--keys", "5000", "--out", "there"] for name in ("restart", "checkpoint", "scan", "backup")),
+        *([name, "--keys", "5000", "--out", "there"] for name in LARGE),
     ]
 
 

@@ -92,8 +92,11 @@ class Prometheus:
 
     def values(self, query: str) -> list[float]:
         """What a query gives now, NaN left out: 0/0 is no data."""
-        found = [float(sample["value"][1]) for sample in self.get("query", query=query)["result"]]
-        return [value for value in found if value == value]
+        return [value for value in self.samples(query) if value == value]
+
+    def samples(self, query: str) -> list[float]:
+        """What a query gives now."""
+        return [float(sample["value"][1]) for sample in self.get("query", query=query)["result"]]
 
     def wait_up(self, count: int) -> None:
         """Wait until it has got something from so many nodes, often enough for rates."""

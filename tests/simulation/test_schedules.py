@@ -97,6 +97,8 @@ REGRESSIONS = (
     # the judge gave up: each of 119 scripts without an answer may have done something, or nothing
     # -> test_scripts: the_log_says_which_scripts_without_an_answer_did_nothing
     60_257,
+    # a node whose disk was full when the cluster formed began its logs twice
+    161_054,
 )
 
 
