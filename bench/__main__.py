@@ -82,6 +82,12 @@ def run_idle(options: argparse.Namespace, directory: Path) -> tuple[Result, str]
     return result, report.idle_page(result)
 
 
+def check_room(keys: int) -> None:
+    """Raise BenchError if so many keys need more memory than there is."""
+    if not fits(f"{keys:,} keys", keys):
+        raise BenchError("choose fewer --keys")
+
+
 def run_restart(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
     """Measure a restart; return the result and its page."""
     result = {"machine": describe(), "failures": [], **restart(scratch(directory, "restart"), options.keys)}
@@ -90,8 +96,7 @@ def run_restart(options: argparse.Namespace, directory: Path) -> tuple[Result, s
 
 def run_checkpoint(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
     """Measure checkpoints and a snapshot; return the result and its page."""
-    if not fits(f"{options.keys:,} keys", options.keys):
-        raise BenchError("choose fewer --keys")
+    check_room(options.keys)
     measured = checkpoint(scratch(directory, "checkpoint"), options.keys, options.rounds, options.seconds)
     result = {"machine": describe(), "failures": [], **measured}
     return result, report.checkpoint_page(result)
@@ -99,8 +104,7 @@ def run_checkpoint(options: argparse.Namespace, directory: Path) -> tuple[Result
 
 def run_scan(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
     """Measure scans; return the result and its page."""
-    if not fits(f"{options.keys:,} keys", options.keys):
-        raise BenchError("choose fewer --keys")
+    check_room(options.keys)
     measured = scans(scratch(directory, "scan"), options.keys, options.rounds, options.seconds)
     result = {"machine": describe(), "failures": [], **measured}
     return result, report.scan_page(result)
@@ -108,8 +112,7 @@ def run_scan(options: argparse.Namespace, directory: Path) -> tuple[Result, str]
 
 def run_backup(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
     """Measure backups; return the result and its page."""
-    if not fits(f"{options.keys:,} keys", options.keys):
-        raise BenchError("choose fewer --keys")
+    check_room(options.keys)
     measured = backups(scratch(directory, "backup"), options.keys, options.rounds, options.seconds)
     result = {"machine": describe(), "failures": [], **measured}
     return result, report.backup_page(result)
@@ -117,8 +120,7 @@ def run_backup(options: argparse.Namespace, directory: Path) -> tuple[Result, st
 
 def run_moves(options: argparse.Namespace, directory: Path) -> tuple[Result, str]:
     """Measure moves of slots; return the result and its page."""
-    if not fits(f"{options.keys:,} keys", options.keys):
-        raise BenchError("choose fewer --keys")
+    check_room(options.keys)
     measured = moves(scratch(directory, "moves"), options.keys, options.seconds, options.batches)
     result = {"machine": describe(), **measured}
     return result, report.moves_page(result)

@@ -248,6 +248,7 @@ class Lifecycle:
         self._writing = False
         now = self._context.clock.seconds()
         if not durable:
+            self._context.observer.event("disk_full")
             self._create_at = now + RETRY_SECONDS
             return
         self._peers.formation.identity = identity

@@ -76,7 +76,7 @@ def _end_moves(machine: Machine) -> None:
 
 
 def _last_number(machines: Machines) -> int:
-    """The highest number that a move has had: group 0 may be behind the others, and gives none twice."""
+    """The highest number that a move has had. Group 0 may not know it yet, and gives no number twice."""
     known = saved_map(machines[0].keyspace.ledger)
     numbers = [part.epoch for table in _tables(machines).values() for part in table.ranges]
     return max(0 if known is None else known.last, *numbers, 0)

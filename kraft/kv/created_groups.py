@@ -33,7 +33,7 @@ def _create(state: MachineState, command: AddGroups) -> Reply:
     created = [int.from_bytes(key[1:], "big") for key in ledger.rows if key[0] == LedgerKind.GROUP]
     # The first command says how many groups the cluster was formed with, which every node knows.
     following = max(created) + 1 if created else command.first
-    if command.first != following or not 0 < command.count <= GROUPS_MAX - following:
+    if command.first != following or not (following > 0 and 0 < command.count <= GROUPS_MAX - following):
         return [0, following]
     for group in range(following, following + command.count):
         name = group.to_bytes(NAME_BYTES, "big")

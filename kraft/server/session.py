@@ -31,7 +31,7 @@ from kraft.server.moved_segment import MovedSegment
 from kraft.server.output import Output
 from kraft.server.port import ClientPort
 from kraft.server.ports import Connection
-from kraft.server.segments import LocalSegment, Segment, WaitSegment
+from kraft.server.segments import LocalSegment, QueueSegment, Segment, WaitSegment
 from kraft.server.session_state import SessionState
 from kraft.server.validation import Validation
 
@@ -185,6 +185,8 @@ class Session:
             segment = self._validation.gather(queue, self.state, now)
             self.state.last_command = segment.specs[-1].name
             if not segment.items:
+                if output.chunks and type(segment) is QueueSegment:
+                    output.flush()  # an EXEC may hold up the replies to what is queued, and no others
                 self._finish(segment, [], port.clock.seconds())
             elif isinstance(segment, LocalSegment):
                 local_until = local_until or port.clock.seconds() + LOCAL_SECONDS

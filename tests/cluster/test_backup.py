@@ -148,23 +148,31 @@ def test_every_backup_of_a_bank_over_groups_is_whole(make_cluster, tmp_path):
     cluster.start()
     wait_until(lambda: list(directory.glob("*/*/manifest.json")), "the first image is there")
     with Bank(cluster) as bank:
-        first_ms = time.time() * 1000 + LOG_TIME_ERROR_MS
-        for number in range(BACKUPS):
-            server, before = list(cluster)[number % 3], bank.transfers
-            made = kraft(
-                "backup", "--to", tmp_path / "b", "--name", f"n{number}", "-s", address(server), "--json"
-            )
-            restore(made["directory"], tmp_path / f"data{number}")
-            check_total(tmp_path / f"data{number}", made)
-            bank.advance(before + 1)
-        end_ms = time.time() * 1000
+        first_ms, end_ms = check_images(cluster, bank, tmp_path)
+    check_moments(directory, first_ms, end_ms, tmp_path)
+    wait_until(lambda: equal_in_every_group(cluster), "the replicas of every group are equal")
+
+
+def check_images(cluster: Cluster, bank: Bank, folder: Path) -> tuple[float, float]:
+    """Restore BACKUPS images, all money in each; returns their beginning and end (Unix ms)."""
+    first_ms = time.time() * 1000 + LOG_TIME_ERROR_MS
+    for number in range(BACKUPS):
+        server, before = list(cluster)[number % 3], bank.transfers
+        made = kraft("backup", "--to", folder / "b", "--name", f"n{number}", "-s", address(server), "--json")
+        restore(made["directory"], folder / f"data{number}")
+        check_total(folder / f"data{number}", made)
+        bank.advance(before + 1)
+    return first_ms, time.time() * 1000
+
+
+def check_moments(directory: Path, first_ms: float, end_ms: float, folder: Path) -> None:
+    """Restore MOMENTS moments of the shipped logs, all money in each."""
     wait_until(lambda: reaches(directory) > end_ms, "everything is shipped")
     dice = random.Random(7)
     for number in range(MOMENTS):
         moment = dice.uniform(first_ms, end_ms)
-        restore(directory, tmp_path / f"at{number}", "--at", as_text(moment))
-        check_total(tmp_path / f"at{number}", as_text(moment))
-    wait_until(lambda: equal_in_every_group(cluster), "the replicas of every group are equal")
+        restore(directory, folder / f"at{number}", "--at", as_text(moment))
+        check_total(folder / f"at{number}", as_text(moment))
 
 
 class Mover:
@@ -206,23 +214,9 @@ def test_every_backup_of_a_bank_whose_slots_move_is_whole(make_cluster, tmp_path
     cluster.start()
     wait_until(lambda: list(directory.glob("*/*/manifest.json")), "the first image is there")
     with Bank(cluster) as bank, Mover(cluster, 3) as mover:
-        first_ms = time.time() * 1000 + LOG_TIME_ERROR_MS
-        for number in range(BACKUPS):
-            server, before = list(cluster)[number % 3], bank.transfers
-            made = kraft(
-                "backup", "--to", tmp_path / "b", "--name", f"n{number}", "-s", address(server), "--json"
-            )
-            restore(made["directory"], tmp_path / f"data{number}")
-            check_total(tmp_path / f"data{number}", made)
-            bank.advance(before + 1)
-        end_ms = time.time() * 1000
+        first_ms, end_ms = check_images(cluster, bank, tmp_path)
     assert mover.moves > BACKUPS / 2
-    wait_until(lambda: reaches(directory) > end_ms, "everything is shipped")
-    dice = random.Random(7)
-    for number in range(MOMENTS):
-        moment = dice.uniform(first_ms, end_ms)
-        restore(directory, tmp_path / f"at{number}", "--at", as_text(moment))
-        check_total(tmp_path / f"at{number}", as_text(moment))
+    check_moments(directory, first_ms, end_ms, tmp_path)
     new = make_cluster(1)["K1"]
     kraft("restore", directory, "--config", new.config, "--at", as_text((first_ms + end_ms) / 2), "--yes")
     new.start()

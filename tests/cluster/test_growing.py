@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sysconfig
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -86,8 +87,10 @@ def test_a_demo_grows_from_one_group_to_six(shell, base_port):
     finally:
         os.killpg(client.pid, 2)
     numbers = [int(line) for line in client.communicate(timeout=20)[0].split() if line.isdecimal()]
-    assert numbers == sorted(set(numbers))
+    steps = [after - before for before, after in pairwise(numbers)]
+    assert set(steps) <= {1, 2}, numbers  # 2: the reply to one was lost when the node died
+    assert steps.count(2) <= 1
     assert len(numbers) > 20
     with Client(base_port + 11) as check:
-        assert numbers[-1] <= int(check.call("GET", "visits"))
+        assert int(check.call("GET", "visits")) - numbers[-1] in (0, 1)
         assert check.call("DBSIZE") == KEYS + 1

@@ -7,7 +7,7 @@ from tests.cluster.wire import Client
 
 pytestmark = pytest.mark.slow
 
-CONNECTIONS = 64  # that all of them come to one of three nodes: (1/3) ** 63
+CONNECTIONS = 64  # one of three nodes gets none of them in less than 3 * (2/3) ** 64 of all runs
 
 
 def test_connections_to_a_shared_port_come_to_all_nodes_that_live(make_cluster):

@@ -333,6 +333,15 @@ def test_an_image_stays_open_while_a_disk_takes_long_for_a_piece(scene):
     assert told == [rows]
 
 
+def test_who_comes_late_hears_that_the_image_is_closed(scene):
+    """The place where the pieces go was slow for so long that the image was not kept open."""
+    image = opened(scene)
+    scene.run(IDLE_SECONDS)
+    told: list[object] = []
+    image.read(1, None, 100, told.append)
+    assert [type(each) for each in told] == [AdminRefused]
+
+
 def test_who_waits_for_a_piece_hears_that_the_image_is_closed(scene):
     """Another connection may close it, or the node stop. A piece that comes after that is dropped."""
     image = opened(scene)

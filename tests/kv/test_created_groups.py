@@ -48,9 +48,11 @@ def test_a_command_for_another_group_than_the_next_does_nothing(machine, first):
     assert not machine.slots_changed
 
 
-@pytest.mark.parametrize("count", [0, -1, GROUPS_MAX])
-def test_a_number_that_cannot_be_does_nothing(machine, count):
-    assert one(machine, kv.AddGroups(1, count, b"first")) == [0, 1]
+@pytest.mark.parametrize(
+    ("first", "count"), [(1, 0), (1, -1), (1, GROUPS_MAX), (0, 1), (-1, 1), (GROUPS_MAX, 1)]
+)
+def test_a_number_that_cannot_be_does_nothing(machine, first, count):
+    assert one(machine, kv.AddGroups(first, count, b"first")) == [0, first]
     assert created_count(machine.keyspace.ledger) == 0
 
 

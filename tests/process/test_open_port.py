@@ -1,6 +1,8 @@
 """Client ports that are open to everybody: which are, and when a start is refused for it."""
 
 import json
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -37,6 +39,14 @@ def config(text, folder=""):
 )
 def test_a_port_is_open_that_others_reach_without_a_certificate(text, found):
     assert open_option(config(text)) == ("client.listen" if found else "")
+
+
+def test_the_example_of_a_shared_port_starts(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/one-machine.md").read_text()
+    example = page[page.index("    # /etc/kraft/K1.yaml") : page.index("    systemctl start")]
+    found = parse(dedent(example).replace("/var/lib/kraft", str(tmp_path)), "kraft.yaml")
+    assert found.client.shared_listen
+    check_first_start(found, "kraft.yaml")
 
 
 def test_a_shared_port_counts_as_the_own_one():

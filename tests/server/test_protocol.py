@@ -139,6 +139,23 @@ def test_nothing_is_done_for_a_client_that_leaves_much_unread(port: Port) -> Non
     assert socket.producer is None
 
 
+def test_what_transactions_leave_unread_is_bounded_as_well(port: Port) -> None:
+    """Each EXEC of a pipeline is answered before the next one begins."""
+    protocol, socket = connect(port)
+    protocol.dataReceived(encode("SET", "big", "v" * 700_000))
+    port.host.settle()
+    socket.room, socket.taken = 0, b""
+    protocol.dataReceived((encode("MULTI") + encode("GET", "big") + encode("EXEC")) * 9)
+    port.host.settle()
+    assert len(port.host.reads) == 2
+    one = b"+OK\r\n+QUEUED\r\n*1\r\n$700000\r\n" + b"v" * 700_000 + b"\r\n"
+    answer = b""
+    for _ in range(9):
+        answer += read_all(socket)
+        port.host.settle()
+    assert answer + read_all(socket) == one * 9
+
+
 def test_what_is_unread_is_bounded_by_little_more(port: Port) -> None:
     """A pipeline of large reads stops after the round that made it too much, and goes on where it was."""
     protocol, socket = connect(port)

@@ -52,6 +52,15 @@ def test_what_is_queued_together_with_exec_is_answered_together_with_it(client: 
     assert client.read() == QUEUED + array(OK, OK) + b"+PONG\r\n"
 
 
+def test_other_replies_do_not_wait_for_exec(client: Talk) -> None:
+    client.run("SET", "a", "1")
+    assert client.send(resp("PING", "MULTI", "GET a", "EXEC", "MULTI", "GET a", "EXEC")) == b"+PONG\r\n"
+    client.port.host.turn()
+    assert client.read() == OK + QUEUED + array(bulk("1"))
+    client.port.host.turn()
+    assert client.read() == OK + QUEUED + array(bulk("1"))
+
+
 def test_nothing_is_executed_before_exec_and_after_discard(client: Talk) -> None:
     assert client.ask(resp("MULTI", "SET a 1")) == OK + QUEUED
     other = client.port.connect()

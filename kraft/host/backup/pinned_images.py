@@ -32,6 +32,7 @@ from kraft.node.values import Rows
 
 OPEN_MAX = 4  # each one keeps the WAL of the state files from being emptied
 IDLE_SECONDS = 120.0
+CLOSED = "the image was closed meanwhile: open another one"
 OPEN_SECONDS = 900.0  # for the checkpoints: a million keys take most of a minute
 MARK_SECONDS = 5.0  # until another marker, where the first came while a checkpoint was being written
 MARKING_SECONDS = 30.0  # for markers, after leaders were lost, or have logged none at one moment
@@ -52,19 +53,24 @@ class PinnedImage:
         self.used_at = now
         self._reads: dict[int, ReadDone] = {}  # that are not answered yet
         self._count = 0
+        self._closed = False
 
     def read(self, group: int, after: bytes | None, max_bytes: int, done: ReadDone) -> None:
-        """A piece of the rows of a group; `done` gets AdminRefused if the image is closed first."""
+        """A piece of the rows of a group; `done` gets AdminRefused if the image is closed by then."""
+        if self._closed:
+            done(AdminRefused(CLOSED))
+            return
         self._count += 1
         self._reads[self._count] = done
         self.readers[group].read(after, max_bytes, partial(self._answer, self._count))
 
     def close(self) -> None:
         """Unpin it."""
+        self._closed = True
         for reader in self.readers.values():
             reader.close()
         for read in list(self._reads):
-            self._answer(read, AdminRefused("the image was closed meanwhile: open another one"))
+            self._answer(read, AdminRefused(CLOSED))
 
     @property
     def is_read(self) -> bool:

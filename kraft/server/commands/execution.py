@@ -33,6 +33,7 @@ from kraft.server.multi_state import Queued
 from kraft.server.ports import NodeHost
 
 SLICE_SECONDS = 0.005  # of replies in one go; then other connections get their turn
+SLICE_REPLIES = 256  # of writes, between two looks at the clock
 
 _NO_STEPS = frozenset({type(None), Error, str})  # `Queued.step` of what is no step of the logged command
 _LOOK = frozenset({kv.Look})
@@ -117,13 +118,13 @@ class Execution:
         if not self.writes:
             return ""
         groups = self.parts if self._computation is None else self._computation.groups
-        behind = [group for group in groups if host.version_obstacle(group, MACHINE_VERSION)]
-        if not behind:
+        lacking = [group for group in groups if host.version_obstacle(group, MACHINE_VERSION)]
+        if not lacking:
             return ""
         needed = kv.needed_version([self.command])
         if self._shares is not None:
             needed = max(needed, kv.Prepare.since)
-        obstacles = [host.version_obstacle(group, needed) for group in behind]
+        obstacles = [host.version_obstacle(group, needed) for group in lacking]
         return next(filter(None, obstacles), "")
 
     def ask(self, host: NodeHost, done: Done) -> None:
@@ -194,7 +195,8 @@ class Execution:
         try:
             for queued in islice(self.commands, len(replies), None):
                 replies.append(self._reply(queued))
-                if type(queued.step) in _LONG and port.clock.seconds() >= until:
+                due = type(queued.step) in _LONG or not len(replies) % SLICE_REPLIES
+                if due and port.clock.seconds() >= until:
                     port.clock.call_soon(partial(self._go_on, done))
                     return
         except Exception as error:
