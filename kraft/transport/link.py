@@ -47,18 +47,11 @@ from kraft.peerwire.messages import Message
 from kraft.tcp.writer import DirectWriter
 from kraft.transport.backlog import Standing
 from kraft.transport.congestion_window import CongestionWindow
+from kraft.transport.encoded_batch import EncodedBatch
 from kraft.transport.limits import LinkLimits
 from kraft.transport.outbox import Outbox
 from kraft.transport.ports import LinkSecurity, Receiver, TransportObserver
 from kraft.transport.sockets import is_loopback, text_of, tune
-
-
-@dataclass(slots=True)
-class EncodedBatch:
-    """The last batch that was sent on any link, and its bytes: followers in step get the same one."""
-
-    batch: tuple[tuple[int, Message], ...] = ()
-    payload: bytes = codec.encode(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +274,7 @@ class Link(Protocol):
         if small and self._outbox.is_empty and not self._paused:
             self._write(frame(CONTROL, self._outbox.new_id(), payload))
             return None
-        dropped = self._outbox.put(messages, payload)
+        dropped = self._outbox.put_parts(encoded.parts())
         self._pump()
         return dropped
 

@@ -88,6 +88,14 @@ class Outbox:
             dropped[urgency] = self._put_all(urgency, part, codec.encode(part))
         return dropped[Urgency.BULK if Urgency.BULK in dropped else Urgency.CHUNK]
 
+    def put_parts(self, parts: Sequence[tuple[Batch, bytes]]) -> str | None:
+        """Queue the parts of a batch with their encodings. Returns None if at least the first is queued."""
+        for place, (part, payload) in enumerate(parts):
+            dropped = self.put(part, payload)
+            if dropped is not None:
+                return None if place else dropped
+        return None
+
     def put_probe(self, payload: bytes) -> bool:
         """Queue a ping or pong; False if there is no room, which shows that the peer does not read."""
         return self._add_control(frame(LINK, self.new_id(), payload))

@@ -11,8 +11,8 @@ def write(trio, count, size=1000):
         trio.host(trio.leader).write(0, [Set(b"%d" % number, value)], size, trio.answers.append)
 
 
-def test_full_batches_follow_each_other_and_a_smaller_one_waits():
-    """A batch that is full would not grow by waiting. The configuration of the simulator has 1,000 bytes."""
+def test_large_batches_follow_each_other_and_a_smaller_one_waits():
+    """A large batch would hardly get cheaper by waiting. In the simulator one has 1,000 bytes."""
     trio = Trio()
     trio.run(1)
     proposals = trio.group(trio.leader).requests.proposals
@@ -25,6 +25,19 @@ def test_full_batches_follow_each_other_and_a_smaller_one_waits():
     write(trio, 3, size=10)
     trio.run(0)
     assert proposals.in_flight(trio.group(trio.leader).raft.state.term) == 1
+
+
+def test_a_quarter_of_a_batch_is_large_enough_to_follow():
+    """Clients who wait for what is in flight may have no more to send. Less than that waits."""
+    trio = Trio()
+    trio.run(1)
+    group = trio.group(trio.leader)
+    proposals, term = group.requests.proposals, group.raft.state.term
+    for size, in_flight in ((10, 1), (249, 1), (1, 2), (250, 3), (250, 4), (900, 4)):
+        write(trio, 1, size=size)
+        trio.run(0)
+        assert proposals.in_flight(term) == in_flight, size
+    assert trio.run(5, lambda: len(trio.answers) == 6)
 
 
 def test_a_link_that_becomes_narrow_with_a_batch_under_way_costs_no_election(trio):

@@ -11,6 +11,7 @@ from kraft.peerwire.frames import BULK, LINK, PONG, frame, probe
 from kraft.raft.messages import Heartbeat
 from kraft.tcp.writer import DirectWriter
 from kraft.transport.dialler import pause
+from kraft.transport.encoded_batch import PART_BYTES
 from kraft.transport.limits import LinkLimits
 from tests.transport.strangers import stranger
 from tests.transport.wires import BEAT, Descriptor, Network, Node, append, pair
@@ -91,6 +92,37 @@ def test_a_large_batch_arrives_whole_and_control_overtakes_it():
     messages = [message for _, _, message in two.owner.messages]
     assert messages[0] == BEAT
     assert messages[1:] == [append(500_000, 1), append(500_000, 2), append(500_000, 3), append(10, 4)]
+
+
+def test_large_messages_of_one_batch_arrive_one_after_the_other(monkeypatch):
+    """The first is handled while the second is on its way. Followers in step get the same bytes."""
+    network, _, one, two = pair()
+    network.pump()
+    arrived = []
+    monkeypatch.setattr(two.owner, "received", lambda peer, batch: arrived.append(batch))
+    batch = [(0, append(PART_BYTES, 1)), (0, BEAT), (1, append(10)), (0, append(PART_BYTES, 2)), (2, BEAT)]
+
+    assert one.links.send("K2", batch)
+    network.pump()
+
+    assert arrived == [[(0, BEAT)], [(2, BEAT)], [batch[0]], [batch[2], batch[3]]]
+
+
+def test_of_a_large_batch_nothing_is_sent_or_its_beginning(monkeypatch):
+    """Whether the rest had room is for consensus to find out: it hears of a refusal only if nothing left."""
+    limits = LinkLimits(queue_bytes=3 * PART_BYTES)
+    network, _, one, two = pair(limits=limits)
+    network.pump()
+    [wire] = network.wires
+    wire.near.clogged = True
+
+    first, second = ([(0, append(2 * PART_BYTES, index)) for index in places] for places in ((1, 2), (3, 4)))
+    sent = [one.links.send("K2", first), one.links.send("K2", second)]
+    wire.near.clogged = False
+    network.pump()
+
+    assert sent == [True, False]
+    assert [message for _, _, message in two.owner.messages] == [append(2 * PART_BYTES, 1)]
 
 
 def test_parts_of_a_large_batch_are_told_until_it_is_whole():

@@ -26,8 +26,12 @@ from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, Forward, ForwardReply
 from kraft.raft.raft import Raft
+from kraft.raft.state import ReplicaState
 
-FULL_BATCHES_IN_FLIGHT = 4  # the links, the disks and the state machine work at the same time
+LARGE_BATCHES_IN_FLIGHT = 4  # the links, the disks and the state machine work at the same time
+# A batch is large from this part of `batch_bytes` on. It would hardly get cheaper by growing, and clients who
+# wait for what is in flight may never fill a second whole one.
+LARGE_PART = 4
 
 
 class Writes:
@@ -141,20 +145,14 @@ class Writes:
 
     @property
     def room(self) -> bool:
-        """Whether this leader may log another batch now.
-
-        While one is in flight, only a full one: a smaller one would grow by waiting. It must be what the
-        links to a majority carry soon, because clients may be told that what is not logged is not done.
-        """
+        """Whether this leader may log another batch now; while one is in flight, only a large one."""
         if self.evaluated is not None or (self._script_waits and not self._all_applied):
             return False
-        in_flight = self._proposals.in_flight(self._raft.state.term)
+        state = self._raft.state
+        in_flight = self._proposals.in_flight(state.term)
         if in_flight >= self._timing.batches_in_flight:
-            state = self._raft.state
-            size = min(self._timing.batch_bytes, state.pace // 2)
-            if in_flight >= FULL_BATCHES_IN_FLIGHT or self._proposals.waiting_bytes < size:
-                return False
-            if state.log.bytes_after(state.commit) + size > state.pace:
+            waiting, most = self._proposals.waiting_bytes, self._timing.batch_bytes
+            if in_flight >= LARGE_BATCHES_IN_FLIGHT or not _may_follow(state, waiting, most):
                 return False
         return self._proposer.may_propose
 
@@ -330,3 +328,13 @@ class Writes:
     def _observe(self, outcome: str, count: int) -> None:
         if count:
             self._observer.proposal(self._group, outcome, count)
+
+
+def _may_follow(state: ReplicaState, waiting: int, batch_bytes: int) -> bool:
+    """Whether a batch of `waiting` bytes is large enough to be logged while others are in flight.
+
+    All of them must be what the links to a majority carry soon: what is not logged is certainly not done.
+    """
+    size = min(batch_bytes, state.pace // 2)
+    large = waiting >= min(batch_bytes // LARGE_PART, size)
+    return large and state.log.bytes_after(state.commit) + min(size, waiting) <= state.pace
