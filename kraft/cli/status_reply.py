@@ -135,12 +135,16 @@ def others(answers: Iterable[StatusReply]) -> list[tuple[str, str]]:
 
 def view_of(answers: Sequence[StatusReply]) -> ClusterView | None:
     """The cluster as these nodes report it; None if none of them does."""
-    seen = [
-        MemberReport(each.name, each.address, report, last=report)
-        for each in answers
-        if each.status is not None and (report := decode(json.dumps(each.status).encode()))
-    ]
-    return ClusterView(seen[0].report, tuple(seen)) if seen and seen[0].report is not None else None
+    seen = [_member_report(each) for each in answers if each.name or each.status is not None]
+    own = next((each.report for each in seen if each.report is not None), None)
+    return None if own is None else ClusterView(own, tuple(seen))
+
+
+def _member_report(reply: StatusReply) -> MemberReport:
+    if reply.status is None:
+        return MemberReport(reply.name, reply.address, None, reply.error)
+    report = decode(json.dumps(reply.status).encode())
+    return MemberReport(reply.name, reply.address, report, last=report)
 
 
 class StatusPoll:

@@ -52,11 +52,15 @@ def blocks(answers: Sequence[StatusReply], *, every_group: bool = False) -> list
     notes: list[Block] = [line(Span(each.note, NEWS)) for each in answers if each.note]
     notes += [note for answer in answers for note in _notes(answer)]
     notes += _moves(answers)
+    commands = _next_commands(answers)
     troubles = [
-        line(Span(each.name or each.address, STRONG), ": ", Span(trouble, BAD))
+        line(
+            Span(each.name or each.address, STRONG), ": ", Span(trouble, BAD),
+            *_in_brackets(commands.get(each.name, "")),
+        )
         for each in answers
         if (trouble := _trouble(each))
-    ]
+    ]  # fmt: skip
     return [
         _table(answers, every_group=every_group),
         EMPTY,
@@ -163,6 +167,13 @@ def _moves(answers: Sequence[StatusReply]) -> list[Line]:
     return [line(Span(f"{each.subject}: {each.text}", NEWS)) for each in told]
 
 
+def _next_commands(answers: Sequence[StatusReply]) -> dict[str, str]:
+    """What the page proposes to do about each node, if anything."""
+    view = view_of(answers)
+    found = () if view is None else diagnose(view).findings
+    return {each.subject: each.next for each in reversed(found)}
+
+
 def _in_brackets(command: str) -> tuple[str | Span, ...]:
     return (" (", Span(command, COMMAND), ")") if command else ()
 
@@ -210,7 +221,7 @@ def _trouble(answer: StatusReply) -> str:
     if answer.healthy:
         return ""
     if answer.fenced and not answer.status["problem"]:
-        return f"its data differs from the others': KRAFT RESEED {answer.name}"
+        return "its data differs from the others'"
     if answer.status["disk_full"] and not answer.status["problem"]:
         return DISK_FULL
     return str(answer.status["problem"]) or "no leader known"

@@ -79,15 +79,18 @@ def test_the_table_has_a_line_for_each_node():
     assert lines[-1] == "all well: 2 nodes answer and know a leader"
 
 
+RESEED = "redis-cli -h h -p 1 kraft reseed K2"
+
+
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
-        (StatusReply("K2", "K2:21", error="Connection refused"), "K2: Connection refused"),
+        (StatusReply("K2", "K2:21", error="Connection refused"), "K2: Connection refused (start it again)"),
         (answer("K2", problem="the disk is full"), "K2: the disk is full"),
         (answer("K2", leader=""), "K2: no leader known"),
         (answer("K2", groups=0), "K2: no leader known"),
-        (answer("K2", fenced=True), "K2: its data differs from the others': KRAFT RESEED K2"),
-        (answer("K2", fenced=True, problem="wrong data"), "K2: wrong data"),
+        (answer("K2", fenced=True), f"K2: its data differs from the others' ({RESEED})"),
+        (answer("K2", fenced=True, problem="wrong data"), f"K2: wrong data ({RESEED})"),
     ],
 )
 def test_what_is_wrong_is_told_node_by_node(bad, told):
@@ -95,6 +98,17 @@ def test_what_is_wrong_is_told_node_by_node(bad, told):
     assert not bad.healthy
     assert answer("K1").healthy
     assert render([answer("K1"), bad])[-1] == told
+
+
+def test_the_next_command_fits_how_the_nodes_were_started():
+    """As on the page: what is down is taken to be started like the first node that answers."""
+    silent = StatusReply("K2", "K2:21", error="Connection refused")
+    up = answer("K1")
+    assert up.status is not None
+    up.status["supervisor"] = {"kind": "systemd", "name": "kraft@K1", "program": "", "config_file": ""}
+    assert render([silent, up, answer("K3")])[-1] == (
+        "K2: Connection refused (systemctl status kraft@K2; journalctl -u kraft@K2 -n 50, on its machine)"
+    )
 
 
 def test_a_full_disk_is_trouble():
