@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from kraft.host.context import GroupContext
 from kraft.host.hibernation import HIBERNATION_SECONDS
@@ -99,6 +100,16 @@ def test_a_node_that_is_down_or_comes_back_wakes_all(cluster):
     cluster.nodes["K1"].start()
     assert cluster.run(40, lambda: len(cluster.processes()) == 3 and cluster.asleep())
     assert [cluster.leaders(group) for group in range(GROUPS)] == [[f"K{g % 3 + 1}"] for g in range(GROUPS)]
+
+
+def test_the_changed_condition_of_a_node_wakes_all(cluster):
+    """Whether it should lead, or may, is another question then for each group."""
+    host = cluster.host("K1")
+    known = host.peers.condition_of("K3")
+    host.peer_receiver.received("K3", [(0, replace(known, wall_ms=known.wall_ms + 1))])
+    assert cluster.asleep()
+    host.peer_receiver.received("K3", [(0, replace(known, disk_slow=True))])
+    assert not host.hibernation.asleep
 
 
 def test_a_leader_that_hangs_is_replaced_as_if_its_followers_had_been_ticked(cluster):

@@ -72,6 +72,13 @@ HIBERNATION_MUTATIONS = (
         "a group wakes before something is done in it",
     ),
     _plant(
+        "a node's changed condition wakes nobody",
+        "kraft/host/peer_receiver.py",
+        "            self._hibernation.wake_all()\n            self._beats.condition_changed()",
+        "            self._beats.condition_changed()",
+        "a leader looks at once whether another node should lead in its place",
+    ),
+    _plant(
         "a group that is served hibernates",
         "kraft/host/host.py",
         "        while not self.hibernation.asleep.keys().isdisjoint(turns.woken):",
