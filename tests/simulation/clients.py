@@ -94,16 +94,15 @@ class SimulatedClient:
         self._world = cluster.world
         self._dice = cluster.world.dice(f"client {number}")
         self._homes = cluster.homes
-        still = not cluster.homes.moving  # with moves nobody flushes, calls scripts, or waits for a lock
-        self._flushes = FLUSHES if still and cluster.world.dice("flush").random() < FLUSHING else 0.0
+        self._flushes = FLUSHES if cluster.world.dice("flush").random() < FLUSHING else 0.0
         keys = [key for key in KEYS if not (self._flushes and key == LIST)]
         if cluster.world.dice("once").random() < COUNTING:
             keys.append(once.COUNTED)
-        self._scripts = still and cluster.world.dice("scripts").random() < scripts.RUNS
-        if self._scripts:
+        self._scripts = cluster.world.dice("scripts").random() < scripts.RUNS
+        if self._scripts and not cluster.homes.moving:  # else groups have caches of different content
             keys.append(scripts.CALLED)
         self._keys = cluster.world.dice("keys").sample(keys, self._habits.hot or len(keys))
-        waits = still and cluster.world.dice("waits").random() < lock_waits.RUNS
+        waits = cluster.world.dice("waits").random() < lock_waits.RUNS
         if waits:
             self._keys = [*[key for key in self._keys if key != locks.LOCK][:2], locks.LOCK]
         self._tokens = locks.Tokens(number, self._dice, lock_waits.SHARE if waits else 0.0)
@@ -163,12 +162,13 @@ class SimulatedClient:
     def _send(self, question: Question) -> None:
         host, group, home = question.process.host, question.group, question.home
         keys = partial(self._keys_of, question)
+        checked = self._homes.moving and host.slots.groups > 1
         if question.name == STALE_READ:
-            host.read_stale(group, partial(self._glanced, question), keys)
-        elif question.name == READ and self._homes.moving:
-            host.read_keys(group, keys, partial(self._viewed, question))
+            host.read_stale(group, partial(self._glanced, question, checked), keys)
+        elif question.name == READ and checked:
+            host.read_keys(group, keys, partial(self._viewed, question, checked))
         elif question.name == READ:
-            host.read(group, partial(self._viewed, question))
+            host.read(group, partial(self._viewed, question, checked))
         elif question.name == locks.WAIT:
             self._send_wait(question)
         else:
@@ -186,7 +186,8 @@ class SimulatedClient:
             return
         owner = waiter(self._number, self._count)
         ttl_ms, seconds, _ = question.argument
-        wait = Wait(question.process, question.group, owner, ttl_ms, question.called)
+        name = self._homes.key(question.home, locks.LOCK)
+        wait = Wait(question.process, question.group, name, owner, ttl_ms, question.called)
         self._history.waits.began(self._world, wait, seconds, lambda outcome: self._waited(question, outcome))
         self._wait = wait
 
@@ -270,10 +271,15 @@ class SimulatedClient:
 
     # -- answers
 
-    def _viewed(self, question: Question, outcome: View | Exception) -> None:
+    def _viewed(self, question: Question, checked: bool, outcome: View | Exception) -> None:
+        """Handle the answer of a read; if it was not `checked`, the host has not looked who owns the keys."""
         if not isinstance(outcome, View):
             demand(isinstance(outcome, Refused), f"a read ended with {outcome!r}")
             self._ended(question, "refused")
+            return
+        if not checked and outcome.keyspace.slots is not None:
+            self._world.counts["read not owner"] += 1
+            self._ended(question, "refused")  # as `ReadSegment`
             return
         outcome = self._homes.view(question.home, outcome)
         keyspace = outcome.keyspace
@@ -299,20 +305,24 @@ class SimulatedClient:
         if question.key in WATCHED:
             self._just_read = (home, question.key)
 
-    def _glanced(self, question: Question, outcome: View | Exception) -> None:
+    def _glanced(self, question: Question, checked: bool, outcome: View | Exception) -> None:
         """Handle the answer of a stale read, which may be old within the configured bound."""
-        if isinstance(outcome, View):
+        owned = isinstance(outcome, View) and (checked or outcome.keyspace.slots is None)
+        if isinstance(outcome, View) and owned:
             self._cluster.checks.recent(question.process, question.group)
             keyspace = self._homes.view(question.home, outcome).keyspace
             pair = keyspace.get(PAIR), keyspace.get(OTHER_OF_PAIR)
             demand(pair[0] == pair[1], "half of a batch is seen")
             self._world.counts["stale read"] += 1
-        else:
+        elif not isinstance(outcome, View):
             demand(isinstance(outcome, Refused), f"a stale read ended with {outcome!r}")
-        self._ended(question, "done" if isinstance(outcome, View) else "refused")
+        self._ended(question, "done" if owned else "refused")
 
     def _written(self, question: Question, outcome: Any) -> None:
         if isinstance(outcome, list) and self._homes.moving and isinstance(outcome[1], CommandFailure):
+            if question.name == FLUSH and not isinstance(outcome[0], CommandFailure):
+                self._ended(question, "unknown")  # the group that was asked has the home no more, but others
+                return
             demand(outcome[0] is outcome[1], f"a slot has moved for one of two commands: {outcome}")
             self._world.counts[f"write {outcome[1].name.lower()}"] += 1
             self._ended(question, "refused")
@@ -325,7 +335,10 @@ class SimulatedClient:
 
     def _waited(self, question: Question, outcome: Any) -> None:
         """Handle the outcome of a wait for the lock. `Waits` has it for the judge."""
-        if isinstance(outcome, list):
+        if isinstance(outcome, list) and isinstance(outcome[0], CommandFailure):
+            self._world.counts[f"wait {outcome[0].name.lower()}"] += 1
+            self._ended(question, "refused")
+        elif isinstance(outcome, list):
             (reply,) = outcome
             self._world.counts[f"wait {'done' if reply[0] else 'in vain'}"] += 1
             if self._open is question:
@@ -341,7 +354,8 @@ class SimulatedClient:
         if scripts.in_vain(reply):
             changed = f"what {question.mark!r} read in a script has changed, and it does not expire"
             entry = self._cluster.checks.committed[question.group].entry_of(question.mark)
-            demand(question.key in MORTAL or scripts.concern(decode(entry.data), MORTAL), changed)
+            mortal = self._homes.keys(MORTAL) if self._homes.moving else MORTAL
+            demand(question.key in MORTAL or scripts.concern(decode(entry.data), mortal), changed)
             self._world.counts["script in vain"] += 1
             return scripts.IN_VAIN
         if question.script:
@@ -384,8 +398,12 @@ class SimulatedClient:
             question.process.clock.run(partial(history.waits.left, wait))
         setattr(history, fate, getattr(history, fate) + 1)
         self._world.note(f"client {self._number} {question.name} {fate} {result}")
+        homes = [question.home]
+        if question.name == FLUSH and self._homes.moving:
+            homes = list(range(self._homes.count))  # all that the group had, so the log tells which
         if question.name not in UNMARKED:
-            history.fates[question.home][question.mark] = fate
+            for home in homes if fate == "refused" else (question.home,):
+                history.fates.setdefault(home, {})[question.mark] = fate
         if question.key == LIST:
             self._attempted(question, fate, result)
         elif fate != "refused" and question.name not in (STALE_READ, locks.WAIT):
@@ -393,7 +411,8 @@ class SimulatedClient:
             operation = Operation(
                 question.name, question.argument, question.called, returned, result, script=question.script
             )
-            history.add(question.home, question.key, question.mark, operation)
+            for home in homes:
+                history.add(home, question.key, question.mark, operation)
         if question.name not in UNMARKED:
             self._perhaps_again(question, fate)
         self._think(self._habits.thinking)

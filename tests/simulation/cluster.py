@@ -31,10 +31,10 @@ class Tuning:
 
 
 class SimulatedCluster:
-    """`nodes` machines with `groups` groups each, and the checks after every step.
+    """`nodes` machines with `groups` groups each at the beginning, and the checks after every step.
 
     `spares` more machines are in standby and run no process until they are started. With `moving`, slots move
-    between the groups.
+    between the groups, and more are created.
     """
 
     def __init__(
@@ -124,6 +124,11 @@ class SimulatedCluster:
         return [
             p.id for p in self.processes() if group in p.host.groups and p.host.groups[group].raft.state.leads
         ]
+
+    @property
+    def groups(self) -> range:
+        """All groups: those of the beginning, and those that some node has by now."""
+        return range(len(self.checks.committed))
 
     @property
     def formed(self) -> bool:

@@ -1,7 +1,7 @@
 """Transactions over several groups in the simulator: clients of all nodes, while nodes crash and links fail.
 
     python -m tests.simulation.cross_groups 0:200         # these seeds, up to one that fails
-    python -m tests.simulation.cross_groups 0:200 moves   # and slots move between the groups
+    python -m tests.simulation.cross_groups 0:200 moves   # slots move between the groups, and these are split
 
 The clients append unique elements to lists in all groups and read them: in transactions over groups, in plain
 writes and reads, in reads over groups, in transactions that watch what they have read, and in those that
@@ -307,7 +307,7 @@ class Faults:
 
 
 class Moves:
-    """Moves slots all the time, and cancels some of the moves."""
+    """Moves slots all the time, cancels some of the moves, and splits groups."""
 
     def __init__(self, cluster: SimulatedCluster, random: Random) -> None:
         self._cluster = cluster
@@ -320,7 +320,7 @@ class Moves:
             self._cluster.world.call_later(self._random.expovariate(2.0), self._begin)
 
     def _begin(self) -> None:
-        kind = self._random.choice(("move", "move", "moves at once", "move that is cancelled"))
+        kind = self._random.choice(("move", "move", "moves at once", "move that is cancelled", "split"))
         ACTS[kind](self.faults, KINDS[kind].details(self._random, ()))
         self.next()
 
@@ -329,8 +329,8 @@ def in_force(cluster: SimulatedCluster) -> bool:
     """Whether all groups serve, and know transactions, and moves if slots move."""
     needed = PlanMove.since if cluster.homes.moving else Prepare.since
     groups = [group for p in cluster.processes() for group in p.host.groups.values()]
-    led = all(cluster.leaders(group) for group in range(cluster.group_count))
-    return len(groups) == 3 * cluster.group_count and led and all(
+    led = all(cluster.leaders(group) for group in cluster.groups)
+    return len(groups) == 3 * len(cluster.groups) and led and all(
         group.state.machine.version >= needed for group in groups
     )  # fmt: skip
 

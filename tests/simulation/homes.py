@@ -16,7 +16,7 @@ from kraft.host.requests.round import View
 from kraft.kv.excerpt import Excerpt
 from kraft.kv.record import Record
 from kraft.kv.slot_map import static_ranges
-from kraft.kv.slots import slot_of
+from kraft.kv.slots import SlotTable, slot_of
 
 if TYPE_CHECKING:
     from kraft.host.host import Host
@@ -57,6 +57,16 @@ class Homes:
     def key(self, home: int, name: bytes) -> bytes:
         """The key of that name."""
         return self._tags[home] + name if self.moving else name
+
+    def keys(self, names: Sequence[bytes]) -> frozenset[bytes]:
+        """The keys of these names in all homes."""
+        return frozenset([self.key(home, name) for home in range(self.count) for name in names])
+
+    def shown(self, table: SlotTable | None, group: int) -> list[int]:
+        """The homes that a group has, by its table of slots."""
+        if table is None:
+            return [home for home in range(self.count) if home // TAGS == group]
+        return [home for home in range(self.count) if table.shows(self._tags[home])]
 
     def home_of(self, key: bytes, group: int) -> int | None:
         """The home of a key that was written in a group; None if it is none of the clients'."""

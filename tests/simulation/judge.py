@@ -30,14 +30,16 @@ def settled(cluster: SimulatedCluster) -> bool:
     """Whether all members are up, have one leader in each group and the same log, have applied all of it and
     with it the newest machine version, and no key is left that should have expired.
     """
-    configurations = [cluster.checks.committed[group].configuration for group in range(cluster.group_count)]
+    configurations = [cluster.checks.committed[group].configuration for group in cluster.groups]
     if any(each.joint or each.joining for each in configurations):
         return False  # a change in progress has to finish first
     if len({each.members for each in configurations}) > 1:
         return False  # a command that changed some groups only is repeated
     members = cluster.members()
     processes = [p for p in cluster.processes() if p.id in members]
-    for id_ in range(cluster.group_count):
+    if any(p.host.slots.groups != len(cluster.groups) for p in processes):
+        return False  # groups were created, and a node has not heard of them
+    for id_ in cluster.groups:
         if any(id_ not in p.host.groups for p in processes) or len(cluster.leaders(id_)) != 1:
             return False
         groups = [p.host.groups[id_] for p in processes]

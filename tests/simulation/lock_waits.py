@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kraft.kv.commands import Lock
+from kraft.kv.commands import CommandFailure, Lock
 from tests.simulation.linearizability import INFINITY, Operation
-from tests.simulation.locks import ASKED, LOCK, RELEASE, TAKE
+from tests.simulation.locks import ASKED, RELEASE, TAKE
 from tests.simulation.logged import Logged
 from tests.simulation.process import Process
 from tests.simulation.violation import demand
@@ -32,6 +32,7 @@ class Wait:
 
     process: Process
     group: int
+    name: bytes  # the key of the lock
     owner: bytes
     ttl_ms: int
     called: float
@@ -66,7 +67,9 @@ class Waits:
             demand(bool(wait.answered), late)
 
         wait.queued = wait.group in host.groups
-        wait.leave = host.wait_for_lock(wait.group, Lock(LOCK, wait.ttl_ms, wait.owner), seconds, answered)
+        wait.leave = host.wait_for_lock(
+            wait.group, Lock(wait.name, wait.ttl_ms, wait.owner), seconds, answered
+        )
         clock.call_later(seconds + ANSWER_SECONDS, lambda: clock.call_later(AGAIN_SECONDS, overdue))
 
     def left(self, wait: Wait) -> None:
@@ -78,13 +81,15 @@ class Waits:
         if not isinstance(outcome, list):
             return
         (reply,) = outcome
-        wait.given, wait.in_vain = bool(reply[0]), not reply[0] and not wait.left
+        given = not isinstance(reply, CommandFailure) and bool(reply[0])  # else its slot has gone
+        wait.given, wait.in_vain = given, not given and not wait.left
         if not wait.given:
             return
         wait.reply = reply
         demand(not wait.left, f"the lock is given to {wait.owner!r}, who has left")
         for other in self.requests[: self.requests.index(wait)]:
-            if (other.process, other.group, other.queued) == (wait.process, wait.group, True):
+            place = (other.process, other.group, other.name, other.queued)
+            if place == (wait.process, wait.group, wait.name, True):
                 turn = other.answered or other.left
                 demand(bool(turn), f"{wait.owner!r} gets the lock before {other.owner!r}, who came first")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from kraft.kv.commands import Command, Lock, Put, Unlock, decode
+from kraft.kv.commands import Command, Exec, Flush, Lock, Put, Unlock, decode
 from kraft.raft.messages import Entry, EntryKind
 from tests.simulation.homes import Place
 
@@ -25,13 +25,15 @@ class Asked:
 class Logged:
     """A marked write as it is in the log, or what a node `asked` for a client that waits.
 
-    `in_vain`: it is a script that did nothing, as what it had read has changed; None if that is not known.
+    `flush`: it removes all keys of its group. `in_vain`: it is a script that did nothing, as what it had read
+    has changed; None if that is not known.
     """
 
     mark: bytes
     place: Place
     stamp: int
     asked: Asked | None = None
+    flush: bool = False
     in_vain: bool | None = None
 
 
@@ -54,11 +56,16 @@ def marked_in(entry: Entry) -> Iterator[tuple[bytes, int, Logged]]:
     at, stamp = (0, entry.index), entry.stamp
     for number, (command, following) in enumerate(zip(commands, [*commands[1:], None], strict=False)):
         if _is_mark(command):
-            yield command.key, number, Logged(command.value, at, stamp)
+            flush = number > 0 and _is_flush(commands[number - 1])
+            yield command.key, number, Logged(command.value, at, stamp, flush=flush)
         elif type(command) is Lock and WAITER.fullmatch(command.owner):
             yield command.name, number, Logged(b"", at, stamp, Asked(owner=command.owner))
         elif type(command) is Unlock and not _is_mark(following):
             yield command.name, number, Logged(b"", at, stamp, Asked(token=command.token))
+
+
+def _is_flush(command: Command) -> bool:
+    return type(command) is Flush or (type(command) is Exec and command.steps == (Flush(),))
 
 
 def _is_mark(command: Command | None) -> TypeGuard[Put]:

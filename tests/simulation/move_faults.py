@@ -1,4 +1,6 @@
-"""Moves of slots in a run: who plans and cancels them, and what happens to the leaders that they need."""
+"""Moves of slots in a run: who plans and cancels them, what happens to the leaders that they need, and splits
+and merges of groups.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,6 +8,7 @@ from typing import Any
 
 from kraft.kv.slot_map import MapOutcome, PlannedMove, map_reply
 from kraft.kv.slots import SLOTS
+from kraft.node.admin import AdminCommand, AdminOutcome, MergeGroups, RebalanceSlots, SplitGroup
 from kraft.node.errors import Refused
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.plan import Details
@@ -14,17 +17,23 @@ from tests.simulation.violation import demand
 
 AT_ONCE_SECONDS = 0.05  # within which moves begin that are planned at once
 OTHER_SLOT = 0.37  # of all, between the first slots of two such moves
+GROUPS_MAX = 6  # that a run has: each costs time
 
 
 class MoveFaults:
-    """Asks any node to plan moves, and crashes leaders by `crash` (node, seconds until it is back)."""
+    """Asks any node to plan moves, and crashes leaders by `crash` (node, seconds until it is back).
+
+    `asked` has the processes that have not answered a command yet, once for each.
+    """
 
     def __init__(self, cluster: SimulatedCluster, crash: Callable[[str, float], None]) -> None:
         self._cluster = cluster
         self._world = cluster.world
         self._dice = cluster.world.dice("moves")
         self._crash = crash
+        self.asked: list[Process] = []
         self.over = False
+        cluster.on_crash.append(self._crashed)
 
     def move(self, details: Details) -> bool:
         """Plan a move of a slot that clients use."""
@@ -47,6 +56,26 @@ class MoveFaults:
         self._world.call_later(details["after"], partial(self._strike, details))
         return self._plan(details)
 
+    def split(self, details: Details) -> bool:
+        """Divide the slots of a group, so that groups are created if none is without slots."""
+        process = self._member()
+        if process is None or process.host.slots.groups + details["parts"] - 1 > GROUPS_MAX:
+            return False
+        return self._command(process, SplitGroup(_group(process, details["group"]), details["parts"]))
+
+    def merge(self, details: Details) -> bool:
+        """Give all slots of a group to another one."""
+        process = self._member()
+        if process is None:
+            return False
+        group, into = _group(process, details["group"]), _group(process, details["into"])
+        return group != into and self._command(process, MergeGroups(group, into))
+
+    def rebalance(self, _: Details) -> bool:
+        """Give all groups that have slots the same number of them."""
+        process = self._member()
+        return process is not None and self._command(process, RebalanceSlots())
+
     def cancel_early(self) -> None:
         """Cancel the moves that cannot end: the log time of the receiver is before that of the source."""
         stamps: dict[int, int] = {}
@@ -59,10 +88,10 @@ class MoveFaults:
                 self._stop(move)
 
     def _plan(self, details: Details) -> bool:
-        process = self._asked()
+        process = self._member()
         if process is None or self.over:
             return False
-        homes, groups = self._cluster.homes, self._cluster.group_count
+        homes, groups = self._cluster.homes, process.host.slots.groups
         slot = homes.slots[int(details["slot"] * homes.count)]
         first, last = max(0, slot - details["more"]), min(SLOTS - 1, slot + details["more"])
         receiver = (process.host.slots.group_of(slot) + 1 + int(details["to"] * (groups - 1))) % groups
@@ -70,13 +99,32 @@ class MoveFaults:
         process.host.moves.plan(first, last, receiver, partial(self._answered, "planned"))
         return True
 
+    def _command(self, process: Process, command: AdminCommand) -> bool:
+        if self.over:
+            return False
+        self.asked.append(process)
+        process.clock.touched()
+        process.host.admin(command, partial(self._done, process, type(command).__name__.lower()))
+        return True
+
+    def _done(self, process: Process, name: str, outcome: AdminOutcome) -> None:
+        self.asked.remove(process)
+        fate = "done"
+        if isinstance(outcome, Exception):
+            fate = "refused" if isinstance(outcome, Refused) else "uncertain"
+        self._world.note(f"{name} {fate} {outcome}")
+        self._world.counts[f"{name} {fate}"] += 1
+
+    def _crashed(self, process: Process) -> None:
+        self.asked = [each for each in self.asked if each is not process]
+
     def _cancel(self) -> None:
         planned = self._planned()
         if planned:
             self._stop(planned[-1])
 
     def _stop(self, move: PlannedMove) -> None:
-        process = self._asked()
+        process = self._member()
         if process is not None:
             process.clock.touched()
             process.host.moves.stop(move.id, partial(self._answered, "cancelled"))
@@ -99,7 +147,7 @@ class MoveFaults:
         self._cluster.network.block(paths)
         self._world.call_later(details["seconds"], lambda: self._cluster.network.unblock(paths))
 
-    def _asked(self) -> Process | None:
+    def _member(self) -> Process | None:
         """A member to ask, None if there is none."""
         members = self._cluster.members()
         ready = [p for p in self._cluster.processes() if p.ready and 0 in p.host.groups and p.id in members]
@@ -122,9 +170,17 @@ class MoveFaults:
         self._world.counts[f"move {what} {fate}"] += 1
 
 
+def _group(process: Process, share: float) -> int:
+    """One of the groups that the node knows."""
+    return int(share * process.host.slots.groups)
+
+
 ACTS: dict[str, Callable[[MoveFaults, Details], object]] = {
     "move": MoveFaults.move,
     "moves at once": MoveFaults.moves,
     "move that is cancelled": MoveFaults.cancelled,
     "move that loses a leader": MoveFaults.leaderless,
+    "split": MoveFaults.split,
+    "merge": MoveFaults.merge,
+    "rebalance": MoveFaults.rebalance,
 }

@@ -32,4 +32,12 @@ MOVE_MUTATIONS = (
         "    number = command.number\n    _save(",
         "a receiver that has cancelled a number never takes it again",
     ),
+    _plant(
+        "a flush does not wait for frozen slots",
+        "kraft/kv/slots.py",
+        "        if SlotState.FROZEN in states or (whole and self.frozen):",
+        "        if SlotState.FROZEN in states:",
+        "the receiver has a copy of their keys, which would come back",
+        200,
+    ),
 )

@@ -34,6 +34,7 @@ class SimulatedNode:
         self._storage: RealStorage | None = None
         self.id = id_
         self.world = cluster.world
+        self.moving = cluster.homes.moving
         self.config = config
         self.process: Process | None = None
         self._cluster = cluster

@@ -26,6 +26,7 @@ TEND_SECONDS = 0.5
 PATIENCE_SECONDS = 45.0  # limit for an answer; the server's own limit is shorter
 ALONE_SECONDS = 10.0  # until a change that only one node received has been done or undone
 MEMBERS_MAX = 6
+FIRST = 2  # configurations of a group that has just begun: one without members, and its own
 
 Command = admin.AdminCommand
 InForce = Callable[[Configuration], bool]
@@ -34,7 +35,7 @@ InForce = Callable[[Configuration], bool]
 @dataclass(frozen=True, slots=True)
 class Errand:
     """A command sent to `process` when `known` configurations of each group were committed. Once it is done,
-    `in_force` accepts the last of these or a later one, in every group.
+    `in_force` accepts the last of these or a later one, in every group, also in those created meanwhile.
     """
 
     process: Process
@@ -106,7 +107,8 @@ class Operator:
         else:
             fate = "done"
             if errand.in_force is not None:
-                for group, known in enumerate(errand.known):
+                for group in self._groups:
+                    known = errand.known[group] if group < len(errand.known) else FIRST
                     since = self._cluster.checks.committed[group].configurations[known - 1 :]
                     demand(
                         any(map(errand.in_force, since)),
@@ -127,12 +129,13 @@ class Operator:
 
     @property
     def _groups(self) -> range:
-        return range(self._cluster.group_count)
+        return self._cluster.groups
 
     @property
     def _configurations(self) -> list[Configuration]:
-        """The last committed one of each group."""
-        return [self._cluster.checks.committed[group].configuration for group in self._groups]
+        """The last committed one of each group, but for one that has just been created."""
+        found = [self._cluster.checks.committed[group].configuration for group in self._groups]
+        return [each for group, each in enumerate(found) if each.members or group < self._cluster.group_count]
 
     @property
     def half_done(self) -> bool:

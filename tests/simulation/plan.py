@@ -290,6 +290,15 @@ def _leaderless_move(random: Random, ids: Sequence[str]) -> Details:
     return _move(random, ids) | who | times
 
 
+def _split(random: Random, ids: Sequence[str]) -> Details:
+    """Any group; those that are created for it are new ones, as long as there are few."""
+    return {"group": random.random(), "parts": random.choice((2, 2, 3))}
+
+
+def _merge(random: Random, ids: Sequence[str]) -> Details:
+    return {"group": random.random(), "into": random.random()}
+
+
 KINDS: dict[str, Kind] = {
     "loss": Kind("network", _rate(0.3), standing=True, nodes=2),
     "repetition": Kind("network", _rate(0.5), standing=True, nodes=2),
@@ -358,6 +367,9 @@ KINDS: dict[str, Kind] = {
     "moves at once": Kind(MOVES, _moves),
     "move that is cancelled": Kind(MOVES, _cancelled_move),
     "move that loses a leader": Kind(MOVES, _leaderless_move, nodes=3),
+    "split": Kind(MOVES, _split),
+    "merge": Kind(MOVES, _merge),
+    "rebalance": Kind(MOVES, _nothing),
 }
 FAMILIES = tuple(dict.fromkeys(kind.family for kind in KINDS.values()))
 DESTRUCTIVE = ("bit flip", "wiped directory", "old directory")  # kinds that lose a member
@@ -372,20 +384,26 @@ SELDOM = (
 
 
 def draw(seed: int, *, moving: bool = False) -> Plan:
-    """The plan of a seed. If `moving` is set, and it has several groups, slots move in addition."""
+    """The plan of a seed. If `moving` is set, slots move in addition."""
     plan = _draw(seed)
-    return _with_moves(plan) if moving and plan.groups > 1 else plan
+    return _with_moves(plan) if moving else plan
 
 
 def _with_moves(plan: Plan) -> Plan:
-    """The same plan with moves of slots, by dice of their own, so that its faults stay as they are."""
+    """The same plan with moves of slots, by dice of their own, so that its faults stay as they are.
+
+    One group is split first: slots have no other way to go.
+    """
     random = Random(f"{plan.seed} moves")
     ids, every, at = node_ids(plan.nodes), random.choice((0.5, 1.5, 4.0)), 1.5
     kinds = [name for name, kind in KINDS.items() if kind.family == MOVES and plan.nodes >= kind.nodes]
     kinds = random.sample(kinds, random.randrange(1, len(kinds) + 1))
+    if plan.groups == 1:
+        kinds.append("split")
     faults = list(plan.faults)
     while at < plan.seconds:
-        kind = random.choice(kinds)
+        first = len(faults) == len(plan.faults)
+        kind = "split" if plan.groups == 1 and first else random.choice(kinds)
         faults.append(Fault(len(faults), round(at, 3), kind, KINDS[kind].details(random, ids)))
         at += random.expovariate(1.0 / every)
     return replace(plan, faults=tuple(sorted(faults, key=lambda fault: fault.at)), moving=True)

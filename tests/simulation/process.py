@@ -100,7 +100,10 @@ class Process:
             fatal=node.fatal,
             machine_version=node.machine_version,
         )
-        self.host.use_evaluator(SimulatedEvaluator(node.config, self.host, observer, clock, node.world))
+        evaluator = SimulatedEvaluator(
+            node.config, self.host, observer, clock, node.world, moving=node.moving
+        )
+        self.host.use_evaluator(evaluator)
         self.ready = False
 
     def start(self) -> None:

@@ -80,7 +80,7 @@ def run(seed: int, lines: list[str] | None = None) -> Result:
 
 
 def run_moving(seed: int, lines: list[str] | None = None) -> Result:
-    """As `run`; if the plan has several groups, slots move between them."""
+    """As `run`; groups are created, and slots move between them."""
     return run_plan(draw(seed, moving=True), lines)
 
 
@@ -160,6 +160,7 @@ def _live(cluster: SimulatedCluster, plan: Plan) -> tuple[History, Faults]:
 
 def _end_moves(cluster: SimulatedCluster, faults: Faults) -> None:
     """Demand that all moves end, but for those that wait until the clock of their receiver is right."""
+    cluster.run(MOVED_SECONDS, lambda: not faults.moves.asked)
     if not cluster.run(MOVED_SECONDS, lambda: not moves_left(cluster)):
         faults.moves.cancel_early()
         cluster.run(MOVED_SECONDS, lambda: not moves_left(cluster))

@@ -3,7 +3,7 @@
     python -m tests.simulation.schedule --seed 7 --trace               # one run, event by event
     python -m tests.simulation.schedule --seed 0 --runs 1000 --jobs 2  # statistics, and failed runs
     python -m tests.simulation.schedule --runs 1000 --groups 2         # only plans with two groups or more
-    python -m tests.simulation.schedule --runs 1000 --moves            # the same, and slots move
+    python -m tests.simulation.schedule --runs 1000 --moves            # slots move, and groups are created
     python -m tests.simulation.schedule --seed 7 --shrink              # the smallest plan that still fails
     python -m tests.simulation.schedule --seed 7 --without 3,5         # without these faults of its plan
 
@@ -106,8 +106,7 @@ def _show(plan: Plan) -> None:
 def _plans(options: argparse.Namespace) -> Iterator[Plan]:
     """`options.runs` plans with enough groups, from the first seed on."""
     plans = map(partial(_plan, options), count(options.seed))
-    groups = max(options.groups, 2 if options.moves else 1)
-    return islice((plan for plan in plans if plan.groups >= groups), options.runs)
+    return islice((plan for plan in plans if plan.groups >= options.groups), options.runs)
 
 
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
@@ -140,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="the first seed")
     add("--runs", type=int, default=1, help="number of plans")
     add("--groups", type=int, default=1, choices=(1, 2, 3), help="only plans with at least so many groups")
-    add("--moves", action="store_true", help="only plans with several groups, between which slots move")
+    add("--moves", action="store_true", help="slots move between groups, and groups are created")
     add("--jobs", type=int, default=1, help="number of processes")
     add("--plan", action="store_true", help="print the plan without running it")
     add("--trace", action="store_true", help="one run: print every event")

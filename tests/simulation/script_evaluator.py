@@ -29,10 +29,13 @@ SECONDS_MAX = 0.05  # more than the default of `scripts.time`
 class SimulatedEvaluator:
     """What one process evaluates its scripts with; implements `host.ports.ScriptEvaluator`."""
 
-    def __init__(self, config: Config, host: Host, observer: Any, clock: NodeClock, world: World) -> None:
-        # Clients of the simulator choose a group by its number, whatever their keys are.
-        one_group: Any = SimpleNamespace(id=host.id, memory=host.memory, slots=SlotMap())
-        port = ClientPort(config, one_group, observer, clock, CATALOG)
+    def __init__(
+        self, config: Config, host: Host, observer: Any, clock: NodeClock, world: World, *, moving: bool
+    ) -> None:
+        # Where no slots move, clients choose a group by its number, whatever their keys are.
+        slots = host.slots if moving else SlotMap()
+        seen: Any = SimpleNamespace(id=host.id, memory=host.memory, slots=slots)
+        port = ClientPort(config, seen, observer, clock, CATALOG)
         self._evaluator = LuaEvaluator(port, Validation(port, TABLE, UNLISTED))
         self._clock = clock
         self._counts = world.counts

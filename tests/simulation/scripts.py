@@ -77,8 +77,12 @@ def _concerns(command: Any, keys: Collection[bytes]) -> bool:
 
 # -- a write of one key through a script
 
-ONE_COMMAND = b"return redis.call(unpack(ARGV))"
-ONE_COMMAND_UNDONE = b"redis.call(unpack(ARGV)) error('undone')"
+_NAMED = b"""
+local words = {}
+for place, word in ipairs(ARGV) do words[place] = KEYS[tonumber(word:match('^@(%d+)$') or 0)] or word end
+"""
+ONE_COMMAND = _NAMED + b"return redis.call(unpack(words))"
+ONE_COMMAND_UNDONE = _NAMED + b"redis.call(unpack(words)) error('undone')"
 GUARD = b"""
 if redis.call('KRAFT', 'REV', KEYS[1]) ~= tonumber(ARGV[1]) then return redis.error_reply('LOST') end
 return redis.call('APPEND', KEYS[2], ARGV[2])
@@ -97,7 +101,20 @@ def through_script(command: Any, how: str) -> kv.ScriptCall:
         written: Any = command.command
         return call(GUARD, (LOCK, PROTECTED), (b"%d" % command.token, written.value))
     source = ONE_COMMAND if how == COMPLETE else ONE_COMMAND_UNDONE
-    return call(source, (), _words(command))
+    keys = _keys(command)
+    words = [b"@%d" % (keys.index(word) + 1) if word in keys else word for word in _words(command)]
+    return call(source, keys, words)
+
+
+def _keys(command: Any) -> tuple[bytes, ...]:
+    """The keys that the script declares: in its arguments `@1` stands for the first one."""
+    if type(command) is kv.Guarded:
+        return command.name, *_keys(command.command)
+    if type(command) is kv.Delete:
+        return command.keys
+    if type(command) is kv.SetMany:
+        return command.pairs[::2]
+    return (command.name if type(command) in (kv.Unlock, kv.Extend) else command.key,)
 
 
 def _words(command: Any) -> tuple[bytes, ...]:

@@ -25,7 +25,7 @@ class Line(Trio):
         self.vigil.start()
 
     def come(self, id_, name, ttl_ms=10_000, seconds=30.0):
-        wait = Wait(self.process(id_), 0, b"(1.%d)" % name, ttl_ms, self.world.now)
+        wait = Wait(self.process(id_), 0, LOCK, b"(1.%d)" % name, ttl_ms, self.world.now)
         self.waits.began(self.world, wait, seconds, lambda outcome: self.got.update({name: outcome}))
         return wait
 
@@ -148,9 +148,9 @@ def logged(index, owner=b"", token=0):
 
 def test_the_log_shows_what_became_of_a_request():
     waits, nowhere = Waits(), cast(Any, None)
-    given = Wait(nowhere, 0, b"(1.1)", 100, 1.0, answered=2.0, given=True, reply=[1, 7, 120, 20])
-    vain = Wait(nowhere, 0, b"(1.2)", 100, 1.0, answered=2.0, in_vain=True)
-    gone = Wait(nowhere, 0, b"(1.3)", 100, 1.0, left=True)
+    given = Wait(nowhere, 0, LOCK, b"(1.1)", 100, 1.0, answered=2.0, given=True, reply=[1, 7, 120, 20])
+    vain = Wait(nowhere, 0, LOCK, b"(1.2)", 100, 1.0, answered=2.0, in_vain=True)
+    gone = Wait(nowhere, 0, LOCK, b"(1.3)", 100, 1.0, left=True)
     waits.requests = [given, vain, gone]
     entries = [
         logged(1, b"(1.1)"), logged(2, b"(1.1)"), logged(3, b"(1.2)"), logged(4, b"(1.3)"),
