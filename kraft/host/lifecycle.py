@@ -26,6 +26,7 @@ from kraft.node.status import (
     NodeState,
 )
 from kraft.node.values import Identity, Loaded, Transaction
+from kraft.peerwire.codec import GROUPS_MAX
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
 from kraft.raft.membership.configuration import Configuration
@@ -35,6 +36,7 @@ from kraft.raft.raft import Raft
 FAREWELL_SECONDS = 0.2  # before a disowned node ends: its refusal tells the member that it lost its data
 LEADERLESS_SHARE = 0.01  # of the groups: a node serves while it knows a leader of all others
 GROUPS_NAMED_MAX = 8  # in one sentence
+NEW_TIMEOUTS = 10  # election timeouts in which a created group is to get its first leader
 GREET_AGAIN_SECONDS = 1.0  # after forming; by then a peer that formed by itself has greeted again
 
 
@@ -70,6 +72,8 @@ class Lifecycle:
         self._ending = False
         self._writing = False  # a new identity is on its way to the disk
         self._create_at = 0.0  # monotonic seconds, after the disk was full
+        self._created_at = 0.0  # monotonic seconds: when the groups from `_first_new` on were created here
+        self._first_new = GROUPS_MAX
 
     def start(self, started: Callable[[], None]) -> None:
         """Replay the log of every group, then call `started`. A node that has not formed calls it at once."""
@@ -113,8 +117,13 @@ class Lifecycle:
         return NodeState(FORMING, "; ".join([text, *self._refusals()]))
 
     def _is_new(self, group: Group) -> bool:
-        """Whether a group was created just now, and has had no leader yet: nobody asks it for anything."""
-        return group.id >= self._peers.formation.identity.groups and group.raft.state.log.last_index == 1
+        """Whether a group was created just now, and may still wait for its first leader: it has no slots.
+
+        One that has none after some elections has a problem, such as voters that are gone.
+        """
+        age = self._context.clock.seconds() - self._created_at
+        few = NEW_TIMEOUTS * self._config.raft.election_timeout
+        return group.id >= self._first_new and group.raft.state.log.last_index <= 1 and age < few
 
     def _without_leader(self, groups: Sequence[Group]) -> NodeState:
         removed = self._peers.formation.removed_unseen
@@ -252,6 +261,7 @@ class Lifecycle:
             self._create_at = now + RETRY_SECONDS
             return
         self._peers.formation.identity = identity
+        self._created_at, self._first_new = now, min(restored)
         if self.phase != SERVING:
             return  # the node stops: its next start finds them
         self._context.observer.event("groups_created", groups=identity.total)
@@ -333,8 +343,9 @@ class Lifecycle:
 
 
 def _names(groups: Sequence[Group]) -> str:
-    """The numbers of the groups; of many, the first ones and how many more there are."""
-    named = ", ".join(str(group.id) for group in groups[:GROUPS_NAMED_MAX])
+    """The numbers of the groups, ascending; of many, the first ones and how many more there are."""
+    ids = sorted(group.id for group in groups)
+    named = ", ".join(map(str, ids[:GROUPS_NAMED_MAX]))
     more = len(groups) - GROUPS_NAMED_MAX
     return f"{named} and {more} more" if more > 0 else named
 

@@ -9,7 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kraft.kv.slots import SLOTS
-from kraft.node.status import FORMING, LEADERLESS, STANDBY, GroupStatus, MoveStatus, Status
+from kraft.node.status import (
+    FENCED,
+    FORMING,
+    LEADERLESS,
+    SERVING,
+    STANDBY,
+    GroupStatus,
+    MoveStatus,
+    Status,
+)
 from kraft.web import next_command, overview, words
 from kraft.web.report import Report
 from kraft.web.view import ClusterView, MemberReport
@@ -338,9 +347,17 @@ def _move(view: ClusterView, moves: Sequence[MoveStatus]) -> Finding:
 
 
 def _maps(view: ClusterView) -> Iterator[Finding]:
-    """Nodes that know an older map of slots: for moments only, unless they cannot follow group 0."""
-    versions = {report.status.node: report.status.map_version for report in view.reports}
-    newest = max(versions.values())
+    """Nodes that know an older map of slots: for moments only, unless they cannot follow group 0.
+
+    One that starts, joins or has left knows none.
+    """
+    joining = {m.id for report in view.reports for m in report.status.members if m.joining}
+    versions = {
+        report.status.node: report.status.map_version
+        for report in view.reports
+        if report.status.state in (SERVING, LEADERLESS, FENCED) and report.status.node not in joining
+    }
+    newest = max(versions.values(), default=0)
     late = sorted(node for node, version in versions.items() if version < newest)
     if late:
         known = words.names([str(versions[node]) for node in late])
@@ -349,9 +366,13 @@ def _maps(view: ClusterView) -> Iterator[Finding]:
 
 
 def _without_group(view: ClusterView) -> Iterator[Finding]:
-    """Slots that no group has: `kraft recover` may leave some, if the log of one group lacks an entry."""
+    """Slots that no group has: `kraft recover` may leave some, if the log of one group lacks an entry.
+
+    The leaders count, once all of them know the same map: reports of several moments may tell of one move.
+    """
     leaders = [overview.leader(view, group.group) for group in overview.groups(view)]
-    versions = {report.status.map_version for report in view.reports}
+    leading = {leader.leader for leader in leaders if leader is not None}
+    versions = {report.status.map_version for report in view.reports if report.status.node in leading}
     if 0 in versions or len(versions) > 1 or any(report.status.moves for report in view.reports):
         return
     missing = SLOTS - sum([leader.slots for leader in leaders if leader is not None])

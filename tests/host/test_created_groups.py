@@ -8,6 +8,7 @@ from kraft.kv.versions import MACHINE_VERSION
 from kraft.node import admin
 from kraft.node.errors import AdminRefused
 from kraft.peerwire.codec import GROUPS_MAX
+from kraft.peerwire.messages import Admin, AdminReply
 from kraft.raft.membership.configuration import decode
 from tests.simulation.cluster import SimulatedCluster, Tuning
 from tests.simulation.network import Weather
@@ -115,6 +116,24 @@ def test_a_node_stays_ready_while_a_new_group_has_no_leader(cluster):
     assert states == {"serving"}
 
 
+def test_a_created_group_that_gets_no_leader_is_told_after_a_while(cluster):
+    """Else the node would say for ever that it is ready."""
+    leader = cluster.leader
+    host = cluster.host(leader)
+    cluster.give(leader, admin.CreateGroups(3))
+    assert cluster.run(20, lambda: host.slots.groups == 3)
+    for id_ in MEMBERS:
+        cluster.nodes[id_].medium.full = id_ != leader  # these cannot begin the groups
+    assert cluster.run(20, lambda: len(host.groups) == 3)
+    cluster.run(1)
+    assert host.status().state == "serving"
+    assert cluster.run(20, lambda: host.status().state == "leaderless")
+    assert "no leader is known for group 1, 2" in host.status().problem
+    for id_ in MEMBERS:
+        cluster.nodes[id_].medium.full = False
+    assert cluster.run(20, lambda: cluster.has(3) and host.status().state == "serving")
+
+
 def test_a_created_group_owns_no_slot(cluster):
     cluster.create(3)
     assert cluster.run(20, lambda: cluster.has(3))
@@ -132,6 +151,21 @@ def test_nothing_is_written_before_a_group_is_created(cluster):
     ledger = cluster.host("K1").groups[0].state.machine.keyspace.ledger
     assert not ledger.rows
     assert list(cluster.nodes["K1"].platter.groups) == [0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [admin.Drain(True), admin.Compact(), admin.CloseImage(1), admin.SplitGroup(0), admin.CancelMove(1)],
+)
+def test_a_command_for_the_node_that_is_asked_is_refused_from_another_node(cluster, command, monkeypatch):
+    """No program sends it; a leader must neither do it nor stop."""
+    answers: list[AdminReply] = []
+    follower, leader = cluster.host(cluster.follower), cluster.host(cluster.leader)
+    monkeypatch.setattr(follower._admin, "answered", lambda _, message: answers.append(message))
+    leader.peer_receiver.received(follower.id, [(0, Admin(1, 1000, admin.encode(command)))])
+    assert cluster.run(5, lambda: bool(answers))
+    assert answers[0].refused
+    assert not leader.groups[0].drained
 
 
 def test_the_same_command_again_creates_nothing(cluster):

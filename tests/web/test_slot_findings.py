@@ -3,11 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from kraft.node.status import MoveStatus
 from kraft.telemetry.recent.facts import Facts
 from kraft.web.findings import BAD, NOTE, WARN, diagnose
 from kraft.web.report import Report
-from tests.web.reports import group, report, view, without
+from tests.web.reports import group, member, report, view, without
 
 BEGUN_MS = 1_000_000
 MOVE = MoveStatus(7, 0, 2047, 0, 1, "copying", 51_200, BEGUN_MS)
@@ -103,6 +105,30 @@ def test_slots_that_no_group_has() -> None:
     assert found(6_284, 5) == []
     assert found(6_284, 4, MOVE) == []
     assert found(0, 0) == []
+
+
+def test_a_member_that_joins_knows_no_map_and_hides_nothing() -> None:
+    """It is not late, and its version says nothing of the slots that the leaders count."""
+    slots = [group("K1", "K1", slots=10_000), group("K2", "K2", group=1, slots=6_284)]
+    members = (*[member(node) for node in ("K1", "K2", "K3")], member("K4", voter=False, joining=True))
+    led = [
+        report(node, facts=at(5.0), groups=(g,), members=members, map_version=4)
+        for node, g in zip(("K1", "K2"), slots, strict=True)
+    ]
+    new = report("K4", facts=at(5.0), groups=(group("K4", "K1", slots=0),), members=members, map_version=0)
+    texts = [each.text for each in diagnose(view(*led, new)).findings]
+    assert "100 slots have no group: nobody can use their keys" in texts
+    assert not [text for text in texts if "of the map of slots" in text]
+    assert "knows version 0 of the map of slots, not 4 yet" in [
+        each.text for each in diagnose(view(*led, told("K3", map_version=0))).findings
+    ]
+
+
+@pytest.mark.parametrize("state", ["starting", "forming", "standby", "refused", "removed", "stopping"])
+def test_a_node_that_takes_no_part_is_not_late(state: str) -> None:
+    new = [told("K1", map_version=4), told("K2", map_version=4)]
+    texts = [each.text for each in diagnose(view(*new, told("K3", state=state))).findings]
+    assert not [text for text in texts if "of the map of slots" in text]
 
 
 def test_a_source_without_a_leader() -> None:

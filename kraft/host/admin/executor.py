@@ -193,6 +193,9 @@ class AdminExecutor:
             leader = group.raft.state.id
             answer(AdminRefused(f"{leader} leads and does not know this command: update it first"))
             return
+        if type(command) not in self._DO:
+            answer(AdminRefused("the node that is asked carries this command out, and no other one"))
+            return
         if not isinstance(command, (Rehearse, *SILENT)):
             self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
         self._do(group, command, answer)
