@@ -59,7 +59,10 @@ def import_rows(state: MachineState, command: Import) -> Reply:
     if table is None or move is None:
         return _reply(MoveOutcome.CANCELLED)
     if move.state == MoveState.OPEN and move.chunk == command.chunk:
-        keys, total = _counted(state, move, command.rows)
+        counted = _counted(state, move, command.rows)
+        if counted is None:
+            return _reply(MoveOutcome.REFUSED)
+        keys, total = counted
         move = replace(move, chunk=move.chunk + 1, keys=keys, sum=total)
         _store(state, command.rows, command.tokens)
         _put(state, table, move)
@@ -95,7 +98,7 @@ def activate(state: MachineState, command: Activate) -> Reply:
         return _reply(MoveOutcome.LOCKED)
     if state.stamp < command.stamp:
         return _reply(MoveOutcome.EARLY)
-    counted = _counted(state, move, command.rows)
+    counted = _counted(state, move, command.rows)  # None equals nothing
     if command.chunk != move.chunk or counted != (command.keys, command.sum):
         return _reply(MoveOutcome.MISMATCH)
     _store(state, command.rows, command.tokens)
@@ -183,13 +186,18 @@ def _table(state: MachineState, share: tuple[int, int]) -> SlotTable:
     return table
 
 
-def _counted(state: MachineState, move: Move, rows: Sequence[Row]) -> tuple[int, bytes]:
-    """The number of keys of a move, and their sum, when these have arrived. Each key comes once in `rows`."""
+def _counted(state: MachineState, move: Move, rows: Sequence[Row]) -> tuple[int, bytes] | None:
+    """The number of keys of a move, and their sum, when these have arrived.
+
+    None if a key comes twice in `rows`, or is of a slot that the move does not take.
+    """
     records = state.keyspace.records
     keys, added, taken = move.keys, 0, 0
+    if len({row.key for row in rows}) < len(rows):
+        return None
     for row in rows:
         if not move.first <= slot_of(row.key) <= move.last:
-            return -1, b""
+            return None
         old: Record | None = records.get(row.key)
         if old is not None:
             keys -= 1

@@ -19,7 +19,7 @@ from kraft.kv.replies import Reply
 from kraft.kv.slots import SLOTS
 from kraft.kv.state import MachineState
 
-MOVES_MAX = 256  # planned at once: the row stays below 64 KiB
+MOVES_MAX = 256  # planned at once: 10 KiB of the row. Its ranges take 15 bytes each, 240 KiB at most
 
 
 class MapRange(msgspec.Struct, frozen=True, array_like=True, gc=False):

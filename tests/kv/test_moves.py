@@ -263,6 +263,22 @@ def test_an_import_has_its_effect_once_and_in_order(source, receiver):
     assert KEY not in receiver.keyspace
 
 
+@pytest.mark.parametrize("wrong", [kv.Row(STAYS, b"x", 0, 1), kv.Row(KEY, b"x", 0, 1)])
+def test_rows_of_other_slots_and_keys_that_come_twice_are_refused(source, receiver, wrong):
+    """They would be counted as hidden keys that nothing removes, or overwrite keys that are in use."""
+    open_(receiver)
+    first = kv.Row(KEY, b"a", 0, 1)
+    assert do(receiver, kv.Import(1, 0, (first, wrong))).outcome == MoveOutcome.REFUSED
+    freeze(source)
+    whole = activate(source, rows=(first, wrong), keys=-1, sum=b"")
+    assert do(receiver, whole).outcome == MoveOutcome.MISMATCH
+    assert receiver.keyspace.get(KEY) is None
+    assert receiver.keyspace.slots.hidden == 0
+    cancel(receiver)
+    assert len(receiver.keyspace) == len(restored(receiver).keyspace) == 1
+    assert do(receiver, kv.Import(1, 0, (first,))).outcome == MoveOutcome.CANCELLED
+
+
 def test_a_receiver_with_other_keys_than_the_source_refuses(source, receiver):
     open_(receiver)
     freeze(source)

@@ -9,12 +9,14 @@ from kraft.kv.checkpoint import moved_sum, record_hash
 from kraft.kv.machine import Machine
 from kraft.kv.slots import slot_of
 from kraft.kv.versions import MACHINE_VERSION
+from kraft.raft.membership.configuration import Configuration, Member
 from tests.server.fakes import Port, Talk
 from tests.server.groups import pipeline
 
 KEY = b"a"
 SLOT = slot_of(KEY)
 ALL, NONE = (0, 16383), (0, -1)  # the slots of group 0, and of a group that was created
+MEMBERS = Configuration.of_voters((Member("K1", 32 * "a", "h:1"),)).encode()
 
 
 class Growth:
@@ -37,7 +39,7 @@ class Growth:
         revision, stamp = host.machines[0].revision, self.port.clock.wall_ms()
         sum_ = moved_sum(bytes(16), added, 0)
         steps: list[tuple[int, Any]] = [
-            (0, kv.AddGroups(1, 1, b"")),
+            (0, kv.AddGroups(1, 1, MEMBERS)),
             (1, kv.Open(1, SLOT, SLOT, NONE)),
             (0, kv.Freeze(1, SLOT, SLOT, 1, ALL)),
             (1, kv.Activate(1, 0, (given,), (), revision, stamp, 1, sum_)),

@@ -42,7 +42,8 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=100, gc=False):
 class Import(msgspec.Struct, frozen=True, array_like=True, tag=101, gc=False):
     """Step 2, in the receiver: stores keys, hidden. `chunk` counts the imports of the move, from 0 on.
 
-    Only the next one has an effect. Replies OPEN with the chunk that is next.
+    Only the next one has an effect. Replies OPEN with the chunk that is next; REFUSED if a row is of another
+    slot, or a key comes twice.
     """
 
     since: ClassVar[int] = _SINCE
