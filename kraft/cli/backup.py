@@ -212,14 +212,14 @@ def _logs(archive: Archive, images: Sequence[StoredImage]) -> tuple[dict[int, Lo
     logs: dict[int, LogPosition] = {}
     problems = []
     newest = next((image.manifest for image in reversed(images) if image.manifest), None)
-    for group in newest.groups if newest is not None else ():
+    for group in archive.shipped_groups() if newest is not None else ():
         try:
-            reach = archive.shipped_log(newest.cluster if newest else "", group.group).reach
+            reach = archive.shipped_log(newest.cluster if newest else "", group).reach
         except BackupError as error:
             problems.append(str(error))
         else:
             if reach is not None:
-                logs[group.group] = reach
+                logs[group] = reach
     return logs, problems
 
 
@@ -284,11 +284,14 @@ def _verified(folder: Path, key: BackupKey | None) -> Manifest:
 
 
 def _verified_log(archive: Archive, manifest: Manifest) -> dict[int, int]:
-    """Read the shipped log after an image; the number of entries by group."""
+    """Read the shipped log after an image; the number of entries by group.
+
+    Groups that were created after it have all of their log there.
+    """
     found = {}
-    for group in manifest.groups:
-        log = archive.shipped_log(manifest.cluster, group.group)
+    places = {each.group: LogPosition(each.index, each.term, each.stamp_ms) for each in manifest.groups}
+    for group in sorted(places.keys() | archive.shipped_groups()):
+        log = archive.shipped_log(manifest.cluster, group)
         if log.reach is not None:
-            after = LogPosition(group.index, group.term, group.stamp_ms)
-            found[group.group] = sum(1 for _ in log.entries(after))
+            found[group] = sum(1 for _ in log.entries(places.get(group, LogPosition(0, 0, 0))))
     return found

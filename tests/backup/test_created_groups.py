@@ -1,15 +1,18 @@
 """Backups of a cluster in which groups were created."""
 
+import json
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace as replaced
 
 from kraft.backup.archive import Archive
 from kraft.backup.errors import BackupError
 from kraft.backup.image import write_image
 from kraft.backup.manifest import render
 from kraft.backup.shipped_log import LogPosition
+from kraft.cli.main import main
 from kraft.host.membership.formation import cluster_id
 from kraft.kv import commands
 from kraft.kv.machine import Machine
@@ -109,7 +112,7 @@ def test_a_group_that_is_created_after_the_image_is_restored_from_its_log(tmp_pa
     backed_up(tmp_path / "backup", *grown())
     moment = Moment(time_ms=START_MS + second * SECOND_MS)
     targets = rehearse(open_backup(str(tmp_path / "backup"), moment, None))
-    assert len(targets) >= 1 + created
+    assert [each.group for each in targets] == list(range(1 + created))
     identity = restored(tmp_path, moment)
     assert (identity.groups, identity.created) == (1, created)
     assert opened(tmp_path / "data").identity == identity
@@ -123,6 +126,8 @@ def test_wherever_the_log_of_a_created_group_ends_each_key_is_there_once(tmp_pat
     for length in range(len(new) + 1):
         folder = tmp_path / str(length)
         backed_up(folder / "backup", old, new[:length])
+        targets = rehearse(open_backup(str(folder / "backup"), Moment(), None))
+        assert [(each.group, each.index) for each in targets] == [(0, len(old)), (1, max(length, 1))]
         identity = restored(folder, Moment())
         assert (identity.groups, identity.created) == (1, 1)
         found = content_of(folder / "data")
@@ -134,5 +139,37 @@ def test_wherever_the_log_of_a_created_group_ends_each_key_is_there_once(tmp_pat
 def test_a_revision_is_none_of_a_cluster_that_has_grown(tmp_path):
     old, new = grown()
     backed_up(tmp_path / "backup", old, new)
-    with pytest.raises(BackupError, match="groups were created after it: name a time"):
-        restored(tmp_path, Moment(revision=9))
+    last = len(KEYS) + 2
+    for revision in (last + 1, last + 40):
+        moment = Moment(revision=revision)
+        with pytest.raises(BackupError, match="groups were created after it: name a time"):
+            rehearse(open_backup(str(tmp_path / "backup"), moment, None))
+        with pytest.raises(BackupError, match="groups were created after it: name a time"):
+            restored(tmp_path, moment)
+
+
+def test_a_revision_from_before_the_groups_were_created_is_restored(tmp_path):
+    """The dry run does not apply anything: it ends where the groups are created, at the latest."""
+    old, new = grown()
+    image = len(KEYS) + 2
+    old[image:image] = [replaced(old[image - 1], index=image + 1)]
+    old[image + 1 :] = [replaced(each, index=each.index + 1) for each in old[image + 1 :]]
+    backed_up(tmp_path / "backup", old, new)
+    moment = Moment(revision=image + 1)
+    (target,) = rehearse(open_backup(str(tmp_path / "backup"), moment, None))
+    assert (target.group, target.index) == (0, image + 1)
+    identity = restored(tmp_path, moment)
+    assert (identity.groups, identity.created) == (1, 0)
+
+
+def test_the_log_of_a_created_group_is_read_too_when_a_backup_is_verified(tmp_path, capsys):
+    backed_up(tmp_path / "backup", *grown())
+    assert main(["backup", "verify", str(tmp_path / "backup"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["log_entries"] == {"0": 6, "1": 7}
+    assert main(["backup", "list", str(tmp_path / "backup"), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["clusters"][0]
+    assert [each["group"] for each in listed["log"]] == [0, 1]
+    (segment,) = (tmp_path / "backup").rglob("log-1/*.segment")
+    segment.write_bytes(segment.read_bytes()[:-9])
+    assert main(["backup", "verify", str(tmp_path / "backup"), "--json"]) == 1
+    assert "log-1" in capsys.readouterr().err

@@ -30,12 +30,15 @@ from kraft.backup.errors import BackupError, DamagedBackup
 from kraft.backup.image import Report, no_report
 from kraft.backup.manifest import GroupImage, Manifest
 from kraft.backup.shipped_log import LogPosition
+from kraft.kv.commands import AddGroups, Command
+from kraft.kv.entry import commands_of
+from kraft.kv.errors import UnknownCommand
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.moment import Moment
 from kraft.node.values import Identity, Received, Transaction
 from kraft.raft.membership.configuration import Base, Configuration, Member
-from kraft.raft.messages import HardState
+from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
 from kraft.storage.access import node_files
 from kraft.storage.directory import RESTORING_FILE, RealDirectory, prepare_directory
@@ -57,6 +60,7 @@ from kraft.storage.state.folder import StateFolder
 ClusterId = Callable[[tuple[Member, ...], int], str]  # `host.formation.cluster_id`: of founders and groups
 STATE_NUMBER = 1  # of the state file of each group
 FIRST = LogPosition(1, 1, 0)  # with which a group begins, where its log was not shipped
+GROWN = "groups were created after it: name a time"
 _TOO_OLD = f"this kraft supports up to {MACHINE_VERSION}: install the one that made it"
 
 
@@ -116,20 +120,43 @@ def rehearse(backup: Restoration, report: Report = no_report) -> tuple[GroupTarg
     """Read everything that a restore would read, verified, and write nothing. Raises `BackupError`.
 
     Commands are not applied, so revision, keys and sum are those of the image.
-    Groups that were created after it are shown if their logs have entries.
     """
     images.verify(backup.folder, backup.key, report)
-    targets = []
+    first, *others = backup.manifest.groups
     known = len(backup.manifest.groups)
-    created = [created_image(group) for group in backup.archive.shipped_groups() if group >= known]
-    for group in (*backup.manifest.groups, *created):
-        last, count = position_of(group), 0
-        for entry in entries_of(backup, group):
-            last, count = LogPosition(entry.index, entry.term, entry.stamp), count + 1
-        targets.append(
-            GroupTarget(group.group, last.index, last.stamp_ms, group.revision, group.keys, count, group.sum)
-        )
-    return tuple(each for each in targets if each.index)
+    target, total = _reach(backup, first, known)
+    others += [created_image(group) for group in range(known, total)]
+    return target, *(_reach(backup, group, total)[0] for group in others)
+
+
+def _reach(backup: Restoration, image: GroupImage, groups: int) -> tuple[GroupTarget, int]:
+    """How far the log of a group goes, and how many of `groups` there are by then if it is that of group 0.
+
+    Raises `BackupError`.
+    """
+    last, count, revision_max, wanted = position_of(image), 0, image.revision, backup.moment.revision
+    for entry in entries_of(backup, image):
+        creating = image.group == 0 and entry.kind == EntryKind.COMMANDS
+        for command in _commands_of(entry) if creating else ():
+            if type(command) is AddGroups and command.first == groups:
+                groups += command.count
+                if wanted is not None and revision_max < wanted:
+                    raise BackupError(f"{backup.folder}: {GROWN}")
+            revision_max += 1
+        if wanted is not None and groups > len(backup.manifest.groups):
+            groups = len(backup.manifest.groups)  # it ends before, or is refused: what is applied shows
+            break
+        last, count = LogPosition(entry.index, entry.term, entry.stamp), count + 1
+    last = last if last.index else FIRST
+    target = GroupTarget(image.group, last.index, last.stamp_ms, image.revision, image.keys, count, image.sum)
+    return target, groups
+
+
+def _commands_of(entry: Entry) -> Sequence[Command]:
+    try:
+        return commands_of(entry, 0)
+    except UnknownCommand as error:
+        raise BackupError(str(error)) from error
 
 
 def refuse_used_directory(directory: str) -> None:
@@ -185,7 +212,7 @@ def restore(
 
         def begin(group: int) -> LogReplay:
             if backup.moment.revision is not None:
-                raise BackupError(f"{backup.folder}: groups were created after it: name a time")
+                raise BackupError(f"{backup.folder}: {GROWN}")
             writers[group] = _Group(backup, created_image(group), files, settings, report)
             return writers[group].replay
 
