@@ -216,6 +216,31 @@ def test_a_group_that_is_made_meanwhile_is_in_the_image(groups):
     assert all(reader.closed == (reader.checkpoint.base.index == 10) for reader in scene.readers)
 
 
+@pytest.mark.parametrize("groups", [1, GROUPS])
+def test_a_group_that_is_made_while_checkpoints_are_opened_is_in_the_image_too(groups):
+    """Whoever asks need not repeat it."""
+    scene = Scene(groups)
+    scene.marks.pop()(10 if groups == 1 else [[10, TERM]] * groups)
+    for group in range(groups):
+        scene.groups[group].mark(10)
+        scene.write(group)
+    scene.images.tick()
+    scene.slots.groups = groups + 1
+    scene.groups[groups] = Replica(groups, scene)
+    scene.run(MARK_SECONDS + TICK)
+    assert not scene.opened
+    scene.marks.pop()([[20, TERM]] * (groups + 1))
+    for group in range(groups + 1):
+        scene.groups[group].mark(20)
+        scene.write(group)
+    scene.run()
+    [image] = scene.opened
+    assert isinstance(image, PinnedImage)
+    assert [group.index for group in image.head.groups] == [20] * (groups + 1)
+    assert all(reader.closed == (reader.checkpoint.base.index == 10) for reader in scene.readers)
+    assert not any(group.checkpoints.paused for group in scene.groups.values())
+
+
 def test_a_group_that_is_made_while_checkpoints_pause_pauses_as_well(scene):
     scene.answer((10, TERM), (20, TERM), (30, TERM))
     for group in scene.groups.values():

@@ -294,13 +294,13 @@ class PinnedImages:
                 self._complete(opening, opening.done)
 
     def _complete(self, opening: _Opening, done: PinDone) -> None:
-        opening.done = None
         if opening in self._opening:
             self._opening.remove(opening)
-        if len(opening.readers) < self._slots.groups:
-            opening.done = done
-            self._fail(opening, AdminRefused("groups were created meanwhile: repeat it"))
+        if len(opening.readers) < self._slots.groups:  # as in `_go_on`
+            opening.miss()
+            self._opening.append(opening)
             return
+        opening.done = None
         groups = tuple(
             GroupImage.of(group, opening.readers[group].checkpoint) for group in sorted(opening.readers)
         )
