@@ -17,6 +17,8 @@ Each further group has a state file with its WAL and shared memory; at most 64 o
 import contextlib
 import resource
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from kraft.process.failure import CannotStart
 from kraft.storage.ports import StorageSettings
@@ -27,15 +29,18 @@ FILES_MIN = 128  # interpreter, storage, and a few connections of each kind
 _MOST = (1 << 20, 10_240)  # what systems allow that call the hard limit infinite
 
 
-def room_for_clients(groups: int) -> int:
-    """Raise the limit, and return how many clients it admits. Raises CannotStart if it is too low."""
+def room_for_clients() -> Callable[[int], int]:
+    """Raise the limit, and return how many clients it admits, by the number of groups.
+
+    Raises CannotStart if it is too low.
+    """
     limit = raise_limit()
     if limit < FILES_MIN:
         raise CannotStart(
             f"this process may open {limit} files, and a node needs {FILES_MIN} or more:"
             " raise the hard limit (LimitNOFILE= in a unit, ulimit -Hn in a shell, --ulimit nofile=)"
         )
-    return files_for_clients(limit, groups)
+    return partial(files_for_clients, limit)
 
 
 def raise_limit() -> int:

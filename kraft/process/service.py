@@ -136,7 +136,7 @@ class NodeService(Service):
         on_signal(signal.SIGHUP, self._reactor, self._hung_up)
         on_signal(signal.SIGUSR2, self._reactor, self._report_state)
         on_stack_request(self._telemetry.stacks_asked)
-        room_for_clients(config.cluster.groups)
+        self._connections = room_for_clients()
         secret = self._read_secret()
         self._check_first_start()
         restore_first(config, self._telemetry)
@@ -145,7 +145,6 @@ class NodeService(Service):
             config, self._path or "", self._reactor, self._telemetry
         )
         store = self._store = self._open_store()
-        self._connections = room_for_clients(store.loaded.identity.total)
         self._host = self._make_host(store)
         self._links = self._make_links(secret)
         self._telemetry.watch(self._host, store, config.node.data)

@@ -94,14 +94,18 @@ class ClientPort:
         self._drained: Callable[[], None] | None = None
 
     def reconfigure(self, config: Config) -> None:
-        """Take over the settings in `config.CHANGEABLE`; they may change while sessions are open.
-
-        `connections_max` is the limit in effect: the process may have too few files for the configured one.
-        """
+        """Take over the settings in `config.CHANGEABLE`; they may change while sessions are open."""
         self.config = config
         self.limits = config.limits
-        self.connections_max = min(config.limits.connections, self.capacity.connections)
         self.dataset_bytes_max = config.limits.dataset_bytes or self.capacity.dataset_bytes
+
+    @property
+    def connections_max(self) -> int:
+        """The limit in effect: the process may have too few files for the configured one.
+
+        Groups that are created while it runs take some of them.
+        """
+        return min(self.limits.connections, self.capacity.connections(self.host.slots.groups))
 
     def memory_checked(self, full: bool) -> None:
         """Whether the process is so near a limit of its memory that it may not take more."""

@@ -52,7 +52,7 @@ def test_a_filter_of_system_calls_may_forbid_it(monkeypatch):
 
     System(monkeypatch, 1024, 4096)
     monkeypatch.setattr(resource, "setrlimit", forbidden)
-    assert open_files.room_for_clients(1) == 736
+    assert open_files.room_for_clients()(1) == 736
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_a_filter_of_system_calls_may_forbid_it(monkeypatch):
 )
 def test_clients_get_what_a_node_does_not_need(monkeypatch, limit, clients):
     System(monkeypatch, limit, limit)
-    assert open_files.room_for_clients(1) == clients
+    assert open_files.room_for_clients()(1) == clients
 
 
 @pytest.mark.parametrize(("groups", "clients"), [(2, 733), (64, 547), (128, 547)])
 def test_every_group_has_a_state_file_and_64_are_open(monkeypatch, groups, clients):
     System(monkeypatch, 1024, 1024)
-    assert open_files.room_for_clients(groups) == clients
+    assert open_files.room_for_clients()(groups) == clients
 
 
 def test_too_low_a_limit_is_told_in_one_line(monkeypatch):
@@ -74,7 +74,7 @@ def test_too_low_a_limit_is_told_in_one_line(monkeypatch):
     with pytest.raises(
         CannotStart, match=r"may open 127 files, and a node needs 128 or more: raise the hard limit"
     ):
-        open_files.room_for_clients(1)
+        open_files.room_for_clients()(1)
 
 
 def test_the_reserve_is_the_sum_of_its_parts():

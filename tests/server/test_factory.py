@@ -65,7 +65,7 @@ def test_limits_that_may_change_hold_for_open_connections(port: Port) -> None:
 
 def test_the_process_may_admit_fewer_clients_than_configured() -> None:
     """Also after a reload that asks for more."""
-    port = Port(capacity=Capacity(connections=1))
+    port = Port(capacity=Capacity(connections=lambda _: 1))
     assert port.connect().run("CONFIG", "GET", "maxclients") == b"*2\r\n$10\r\nmaxclients\r\n$1\r\n1\r\n"
     clients = port.factory.port
     clients.reconfigure(replace(clients.config, limits=replace(clients.config.limits, connections=50)))
@@ -74,9 +74,20 @@ def test_the_process_may_admit_fewer_clients_than_configured() -> None:
     assert (clients.connections_max, clients.connections_configured) == (1, 50)
 
 
+def test_groups_that_are_created_take_files_from_clients() -> None:
+    """Each has a state file; if clients had taken the last files, no checkpoint could be written."""
+    port = Port(capacity=Capacity(connections=lambda groups: 10 - 3 * groups))
+    clients = port.factory.port
+    assert clients.connections_max == 7
+    port.host.slots.groups = 3
+    assert clients.connections_max == 1
+    port.connect()
+    assert port.connect().read() == b"-ERR max number of clients reached\r\n"
+
+
 def test_a_flood_of_refused_clients_holds_few_sockets() -> None:
     """Those above the bound are closed without a word; each that is gone makes room for another."""
-    factory = Port(limits=LimitsConfig(connections=1), capacity=Capacity(connections=0)).factory
+    factory = Port(limits=LimitsConfig(connections=1), capacity=Capacity(connections=lambda _: 0)).factory
     refused: list[Any] = [factory.buildProtocol(None) for _ in range(REFUSED_MAX + 10)]
 
     assert refused[REFUSED_MAX:] == [None] * 10
