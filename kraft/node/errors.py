@@ -45,6 +45,10 @@ class TooMuch(Refused):
     """Keys that have to be read under locks hold too much. Argument: the most bytes of one group."""
 
 
+class EntryTooLarge(Refused):
+    """What would be logged does not fit into one entry. Argument: the most bytes of an entry."""
+
+
 class NotOwner(Refused):
     """The slot of a key belongs to another group by now. Argument: the id of the group that was asked."""
 

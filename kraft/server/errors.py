@@ -84,7 +84,8 @@ _FAILURES: dict[CommandFailure, str] = {
         f"ERR the values of one BITOP exceed {BITOP_VALUES} times limits.value_bytes together"
     ),
     CommandFailure.TRANSACTION_TOO_LARGE: (
-        "ERR what the transaction writes exceeds limits.request_bytes; this command did nothing"
+        "ERR what the transaction writes exceeds limits.request_bytes, or an entry of the log; this command"
+        " did nothing"
     ),
     CommandFailure.SCRIPT_CONFLICT: (
         "BUSY a key that the script read has changed; nothing was written, try again"

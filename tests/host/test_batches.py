@@ -1,7 +1,12 @@
 """Batches of writes: how many are in flight, also on narrow links, and when clients are paused or refused."""
 
-from kraft.kv.commands import Set
+import pytest
+
+from kraft.host.requests import proposer
+from kraft.kv.commands import Exec, ScriptCall, Set
+from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Busy
+from kraft.server.commands.scripts import digest
 from tests.host.trio import Trio
 
 
@@ -93,3 +98,32 @@ def test_large_writes_that_wait_pause_clients_by_their_bytes():
     host.backpressure.on_relief(lambda: relieved.append(True))
     assert trio.run(10, lambda: bool(relieved))
     assert not host.backpressure.saturated
+
+
+TEXT = b"return redis.call('set', KEYS[1], string.rep('x', 5000))"
+
+
+@pytest.mark.parametrize("asked", ["leader", "follower"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        Set(b"k", b"x" * 5000),
+        ScriptCall(digest(TEXT), TEXT, (b"k",), ()),
+        Exec((), (ScriptCall(digest(TEXT), TEXT, (b"k",), ()),)),
+    ],
+)
+def test_what_fits_into_no_entry_is_refused_and_nothing_waits_for_it(trio, command, asked, monkeypatch):
+    """No link could carry it: the followers would close theirs at it, again and again."""
+    monkeypatch.setattr(proposer, "ENTRY_BYTES_MAX", 4000)
+    node = trio.leader if asked == "leader" else trio.followers[0]
+    trio.ask(node, command)
+    trio.ask(node, Set(b"other", b"1"))
+    assert trio.answered(2)
+    assert [CommandFailure.TRANSACTION_TOO_LARGE] in trio.answers
+    trio.answers.clear()
+    trio.ask(node, Set(b"k", b"2"))
+    assert trio.answered()
+    assert trio.answers == [["OK"]]
+    trio.look(node, b"k")
+    assert trio.answered(2)
+    assert trio.answers[1] == b"2"

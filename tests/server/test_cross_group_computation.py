@@ -97,7 +97,10 @@ def test_what_is_computed_has_the_limit_of_a_request() -> None:
     client.run("MULTI")
     for _ in range(20):
         client.run("COPY", A, B, "REPLACE")
-    refused = b"-ERR what the transaction writes exceeds limits.request_bytes; this command did nothing\r\n"
+    refused = (
+        b"-ERR what the transaction writes exceeds limits.request_bytes, or an entry of the log;"
+        b" this command did nothing\r\n"
+    )
     assert client.run("EXEC") == b"*20\r\n" + b":1\r\n" * 8 + refused * 12
     assert max(len(kv.encode(commands)) for _, commands in port.host.writes) < 9_000_000
     assert settled(port)

@@ -7,12 +7,15 @@ its deadline a waiting proposal is refused, and a logged one is uncertain. The t
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from kraft.host.backpressure import Backpressure
 from kraft.host.pending import overdue, settle_all
 from kraft.host.requests.proposal import Batch, Proposal
-from kraft.kv.replies import Reply
+from kraft.kv.commands import expires_within
+from kraft.kv.replies import CommandFailure, Reply
 from kraft.node.errors import Busy, Refused, Stopping, Uncertain
+from kraft.node.ports import Clock
 
 
 class Proposals:
@@ -199,3 +202,28 @@ def settle_each(
             except Exception as error:
                 not_taken(error)
         start = end
+
+
+def refuse_large(proposals: Iterable[Proposal], clock: Clock) -> None:
+    """No entry has room for what a batch would log. The replies travel to the nodes that forwarded a part."""
+    for proposal in proposals:
+        replies: list[Reply] = [CommandFailure.TRANSACTION_TOO_LARGE] * len(proposal.commands)
+        clock.call_soon(partial(proposal.settle, replies))
+
+
+def without_premature(proposals: Iterable[Proposal], premature: range, clock: Clock) -> list[Proposal]:
+    """Refuse commands with an expiry that log time would reach too early. Returns what is left to log.
+
+    See `LeaderClock.premature`. This is decided here, as only a leader knows the voters' clocks.
+    """
+    left = []
+    for proposal in proposals:
+        commands = enumerate(proposal.commands)
+        places = [place for place, command in commands if expires_within(command, premature)]
+        if places:
+            proposal.leave_out(places, CommandFailure.PREMATURE)
+        if proposal.commands:
+            left.append(proposal)
+        else:
+            clock.call_soon(partial(proposal.settle, []))
+    return left

@@ -6,10 +6,15 @@ from kraft.host.applied_state import AppliedState
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.kv import commands as kv
 from kraft.kv.versions import encode_version
+from kraft.node.errors import EntryTooLarge
+from kraft.peerwire.frames import MESSAGE_BYTES_MAX
 from kraft.raft.errors import LogFull, NotLeading
 from kraft.raft.messages import EntryKind
 from kraft.raft.raft import Raft
 
+ENTRY_BYTES_MAX = MESSAGE_BYTES_MAX - (
+    16 << 20
+)  # requests and scripts have bounds far below, each for itself
 EXPIRY_SECONDS = 1.0  # between empty entries that remove due keys that no client reads
 
 
@@ -44,16 +49,18 @@ class Proposer:
         """Append the commands as one entry; returns its (index, term), or None when the log is full.
 
         `stamp` is that of an evaluation, if there was one. While proposals are held, the log counts as full.
+        Raises EntryTooLarge: no link could carry such an entry, and the group would stand still.
         """
         if self._held_until:
             self._blocked_at = self._state.index
             return None
         if stamp:
             stamp = max(stamp, self._raft.state.log.last_stamp)
+        data = kv.encode(commands)
+        if len(data) > ENTRY_BYTES_MAX:
+            raise EntryTooLarge(ENTRY_BYTES_MAX)
         try:
-            return self._raft.propose(
-                EntryKind.COMMANDS, stamp or self._leader_clock.stamp(), kv.encode(commands)
-            )
+            return self._raft.propose(EntryKind.COMMANDS, stamp or self._leader_clock.stamp(), data)
         except LogFull:
             self._blocked_at = self._state.index
             return None

@@ -15,15 +15,15 @@ from kraft.host.requests.forwarding import Forwarding
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.proposal import Batch, Proposal, WriteDone, WriteOutcome
-from kraft.host.requests.proposals import Proposals, settle_each
+from kraft.host.requests.proposals import Proposals, refuse_large, settle_each, without_premature
 from kraft.host.requests.proposer import Proposer
 from kraft.host.requests.raise_waits import RaiseWaits
 from kraft.host.requests.timing import Timing
 from kraft.kv import commands as kv
 from kraft.kv.errors import UnknownCommand
-from kraft.kv.replies import CommandFailure, encode_replies
+from kraft.kv.replies import encode_replies
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.node.errors import Busy, DiskFull, NoLeader, Refused, Stopping
+from kraft.node.errors import Busy, DiskFull, EntryTooLarge, NoLeader, Refused, Stopping
 from kraft.peerwire.messages import DONE, NOT_PROPOSED, UNCERTAIN, Forward, ForwardReply
 from kraft.raft.raft import Raft
 from kraft.raft.state import ReplicaState
@@ -167,7 +167,9 @@ class Writes:
             size = min(self._timing.batch_bytes, self._raft.state.pace // 2)
             proposals = self._proposals.take(size)
             if self._leader_clock.premature:
-                proposals = self._without_premature(proposals)
+                taken, premature = proposals, self._leader_clock.premature
+                proposals = without_premature(taken, premature, self._clock)
+                self._observe("rejected", len(taken) - len(proposals))
             if not proposals:
                 continue
             if self._scripts_used:
@@ -182,7 +184,11 @@ class Writes:
                 commands = proposals[0].commands
             else:
                 commands = [c for p in proposals for c in p.commands]
-            logged = self._proposer.propose(commands)
+            try:
+                logged = self._proposer.propose(commands)
+            except EntryTooLarge:
+                refuse_large(proposals, self._clock)
+                continue
             if logged is None:
                 self._proposals.requeue(proposals)
                 break
@@ -228,32 +234,18 @@ class Writes:
             return
         self.evaluated = None
         self._proposals.requeue(evaluated.left)
-        logged = self._proposer.propose(evaluated.commands, evaluated.stamp) if leads else None
+        try:
+            logged = self._proposer.propose(evaluated.commands, evaluated.stamp) if leads else None
+        except EntryTooLarge:
+            refuse_large(evaluated.proposals, self._clock)
+            self._turns.wake(self._group)
+            return
         if logged is None:
             self._proposals.requeue(evaluated.proposals)
         else:
             now, proposals = self._clock.seconds(), evaluated.proposals
             self._proposals.log(Batch(*logged, proposals, evaluated.commands, now, evaluated.replies))
         self._turns.wake(self._group)
-
-    def _without_premature(self, proposals: list[Proposal]) -> list[Proposal]:
-        """Refuse commands with an expiry that log time would reach too early. Returns what is left to log.
-
-        See `LeaderClock.premature`. This is decided here, as only a leader knows the voters' clocks.
-        """
-        left = []
-        for proposal in proposals:
-            premature = self._leader_clock.premature
-            commands = enumerate(proposal.commands)
-            places = [place for place, command in commands if kv.expires_within(command, premature)]
-            if places:
-                proposal.leave_out(places, CommandFailure.PREMATURE)
-            if proposal.commands:
-                left.append(proposal)
-            else:
-                self._clock.call_soon(partial(proposal.settle, []))
-                self._observe("rejected", 1)
-        return left
 
     def forward(self, leader: str) -> None:
         """On any other replica: send what waits to `leader`, unless it still owes an answer."""
