@@ -1,5 +1,6 @@
 """Slots that move between the groups of real hosts, on the simulator's clock, disks and network."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,7 @@ from kraft.kv.replies import CommandFailure
 from kraft.kv.slot_map import MapOutcome, MapReply, map_reply
 from kraft.kv.slots import SlotState, slot_of
 from kraft.kv.versions import MACHINE_VERSION
+from kraft.node.errors import NoLeader
 from tests.host.trio import Trio
 
 A, B = b"{a}1", b"{a}2"  # of a slot of group 1
@@ -34,8 +36,8 @@ SLOT = slot_of(A)
 class Movable(Trio):
     """Three nodes with two groups; moves are in force."""
 
-    def __init__(self, **tuning):
-        super().__init__(groups=2, **tuning)
+    def __init__(self, groups=2, **tuning):
+        super().__init__(groups=groups, **tuning)
         assert self.run(20, self.in_force)
 
     def in_force(self):
@@ -176,6 +178,51 @@ def test_an_administrator_cancels_a_move(cluster, keys):
     assert cluster.move()[0] == [MapOutcome.PLANNED, 2]
     assert cluster.run(10, cluster.over)
     assert cluster.has(0, B) == bool(keys)
+
+
+def silent(cluster, group):
+    """Let no step of a move reach a group. Returns what changes that."""
+    answers = [False]
+    for process in cluster.processes():
+        moves, clock = process.host.moves, process.host._clock
+        write = moves._requests.write
+
+        def partly(to, commands, size, done, *, waits=False, write=write, clock=clock):
+            if to == group and not answers[0]:
+                clock.call_soon(partial(done, NoLeader(to)))
+            else:
+                write(to, commands, size, done, waits=waits)
+
+        moves._requests = SimpleNamespace(write=partly)
+    return partial(answers.__setitem__, 0, True)
+
+
+def test_a_move_whose_receiver_does_not_answer_holds_up_no_other():
+    """The others of its source go on, and it is tried again."""
+    cluster = Movable(groups=3)
+    heal = silent(cluster, 1)
+    cluster.move(0, 0, 1)
+    cluster.move(1, 1, 2)
+    assert cluster.run(10, lambda: cluster.host("K1").slots.group_of(1) == 2)
+    cluster.move(2, 2, 2)
+    assert cluster.run(10, lambda: cluster.host("K1").slots.group_of(2) == 2)
+    stuck = cluster.host(cluster.leads(0)).moves.status()[0]
+    assert (stuck.first, stuck.problem) == (0, "a step was not done: 1")
+    heal()
+    assert cluster.run(90, lambda: cluster.host("K1").slots.group_of(0) == 1)
+    assert cluster.run(20, cluster.over)
+
+
+def test_a_stopped_move_whose_receiver_does_not_answer_holds_up_no_other():
+    cluster = Movable(groups=3)
+    heal = silent(cluster, 1)
+    cluster.move(0, 0, 1)
+    cluster.host("K1").moves.stop(1, cluster.answers.append)
+    cluster.move(1, 1, 2)
+    assert cluster.run(10, lambda: cluster.host("K1").slots.group_of(1) == 2)
+    heal()
+    assert cluster.run(10, cluster.over)
+    assert cluster.host("K1").slots.group_of(0) == 0
 
 
 def test_a_planned_move_wakes_its_source(cluster):

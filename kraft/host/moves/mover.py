@@ -24,6 +24,7 @@ from kraft.host.applied_state import AppliedState
 from kraft.host.key_indexes import KeyIndexes
 from kraft.host.moves.attempt import MoveAttempt
 from kraft.host.moves.move_counts import MoveCounts
+from kraft.host.moves.move_troubles import MoveTroubles
 from kraft.host.moves.source_copy import SourceCopy
 from kraft.host.ports import HostObserver
 from kraft.host.requests.proposal import WriteOutcome
@@ -55,13 +56,13 @@ IMPORT_BYTES = 256 << 10  # of one Import, if a batch may have so many
 FREEZE_SECONDS = 0.2
 PAUSE_SECONDS = 0.001  # between two looks at keys of other slots
 RETRY_SECONDS = 0.005  # after a Freeze or an Activate that has to wait for something
-FAILURE_SECONDS, FAILURE_SECONDS_MAX = 1.0, 60.0  # before the next attempt; doubled with each that fails
 STEP_BYTES = 64  # of a step without rows, approximately
 
 
 class Mover:
-    """The moves out of `group`. `problem` is why the last attempt failed, '' if none has.
+    """The moves out of `group`, one after the other in the order of their planning.
 
+    One that fails lets the others go first until it may be tried again; slots that are frozen go before all.
     It is longer than 300 lines, so that all steps of a move, and what follows each, stand in one place.
     """
 
@@ -78,7 +79,6 @@ class Mover:
         throttle: Throttle,
         batch_bytes: int,
     ) -> None:
-        self.problem = ""
         self._group = group
         self._state = state
         self._slots = slots
@@ -92,15 +92,16 @@ class Mover:
         self._attempt: MoveAttempt | None = None
         self._asked: object = None  # the step that is under way, None when there is none
         self._frozen_since = 0.0  # monotonic seconds, 0 while no slot is frozen
-        self._failures = 0  # of the attempts of the present move, one after the other
-        self._not_before = 0.0  # the next attempt
+        self._troubles = MoveTroubles(clock)
+        self._move = 0  # the id of the one whose step is under way, without an attempt
 
     def tick(self, *, leads: bool) -> None:
         """One tick of the host passed."""
         attempt = self._attempt
         if not leads:
             self._drop("")
-            self._failures, self._not_before, self._frozen_since = 0, 0.0, 0.0
+            self._troubles.clear()
+            self._frozen_since = 0.0
         elif attempt is not None and self._is_late(attempt):
             self._drop(attempt.obstacle or "the slots were frozen for too long")
             self._go_on()
@@ -112,6 +113,10 @@ class Mover:
         """Whether nothing is under way: no attempt, and no step."""
         return self._attempt is None and self._asked is None
 
+    def problem(self, id_: int) -> str:
+        """Why the last attempt of a move failed, '' if none has."""
+        return self._troubles.problem(id_)
+
     @property
     def frozen_seconds(self) -> float:
         """For how long this leader has seen slots frozen, 0 without any."""
@@ -120,20 +125,23 @@ class Mover:
     # -- what is next ---------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        frozen, attempt, move = self._frozen(), self._attempt, self._planned()
-        if attempt is not None and not self._is_valid(attempt, move):
+        frozen, attempt = self._frozen(), self._attempt
+        if attempt is not None and not self._is_valid(attempt):
             self._drop("something else happened to the slots")
             attempt = None
         self._watch(frozen)
         if frozen and attempt is None:
             self._ask_receiver(frozen)
-        elif move is None:
-            self._failures, self._not_before = 0, 0.0
         elif attempt is None:
-            self._begin(move)
+            for move in self._planned():
+                if self._troubles.may_step(move.id):
+                    self._begin(move)
+                if not self.is_idle:
+                    return
 
     def _begin(self, move: PlannedMove) -> None:
-        """Do what is next for a move of which no slot is frozen."""
+        """Do what is next for a move of which no slot is frozen, if there is anything."""
+        self._move = move.id
         parts = self._parts(move)
         if parts and all(part.state == SlotState.GONE and part.epoch >= move.number for part in parts):
             close = Close(move.number)
@@ -142,15 +150,15 @@ class Mover:
             self._renew(move)
         elif move.stopping:
             self._cancel(move)
-        elif self._clock.seconds() >= self._not_before:
+        elif self._troubles.may_attempt(move.id):
             self._attempt = attempt = MoveAttempt(move)
             step = Open(move.number, move.first, move.last, self._slots.share(move.receiver))
             self._ask(move.receiver, step, MoveOutcome.OPEN, partial(self._opened, attempt))
 
-    def _planned(self) -> PlannedMove | None:
-        """The first planned move out of this group."""
+    def _planned(self) -> list[PlannedMove]:
+        """The planned moves out of this group, in the order of their planning."""
         plan = self._slots.plan
-        return next((m for m in (plan.moves if plan else ()) if m.source == self._group), None)
+        return [move for move in (plan.moves if plan else ()) if move.source == self._group]
 
     def _parts(self, move: PlannedMove) -> list[SlotRange]:
         table = self._state.machine.keyspace.slots
@@ -163,14 +171,15 @@ class Mover:
         frozen = [part for part in found if part.state == SlotState.FROZEN]
         return [part for part in frozen if part.move == frozen[0].move]
 
-    def _is_valid(self, attempt: MoveAttempt, move: PlannedMove | None) -> bool:
+    def _is_valid(self, attempt: MoveAttempt) -> bool:
         """Whether an attempt may go on: its move is planned as it was, and the state is the one it copies."""
         copy = attempt.copy
         if copy is not None and (copy.cleared or copy.keyspace is not self._state.machine.keyspace):
             return False
         if attempt.frozen_at:
             return True
-        return move is not None and (move.number, move.stopping) == (attempt.move.number, False)
+        number = attempt.move.number
+        return any((move.number, move.stopping) == (number, False) for move in self._planned())
 
     def _watch(self, frozen: list[SlotRange]) -> None:
         """Remember since when slots are frozen, and report it once they are in use again."""
@@ -188,6 +197,7 @@ class Mover:
     def _ask_receiver(self, frozen: list[SlotRange]) -> None:
         """Slots are frozen, and no attempt goes on with them: the receiver knows what becomes of them."""
         number, receiver = frozen[0].move, frozen[0].peer
+        self._move = 0
         step = Cancel(number, frozen[0].first, frozen[-1].last, self._slots.share(receiver))
         self._ask(receiver, step, None, partial(self._told, frozen))
 
@@ -211,8 +221,7 @@ class Mover:
             self._ask_map(RenewMove(move.number), lambda _: None)
 
     def _end(self, move: PlannedMove, *, moved: bool) -> None:
-        self._failures, self._not_before = 0, 0.0
-        self.problem = ""
+        self._troubles.over(move.id)
         self._ask_map(EndMove(move.number, moved), partial(self._ended, move, moved))
 
     def _ended(self, move: PlannedMove, moved: bool, reply: MapReply) -> None:
@@ -246,7 +255,7 @@ class Mover:
         copy = attempt.copy
         if attempt is not self._attempt or copy is None:
             return
-        if not self._is_valid(attempt, self._planned()):
+        if not self._is_valid(attempt):
             self._drop("something else happened to the slots")
             return
         if not attempt.frozen_at and copy.walked and attempt.may_freeze(copy.waiting_bytes):
@@ -348,10 +357,7 @@ class Mover:
         if attempt is not None and attempt.copy is not None:
             attempt.copy.end()
         if attempt is not None and problem:
-            self.problem = problem
-            wait = min(FAILURE_SECONDS * 2**self._failures, FAILURE_SECONDS_MAX)
-            self._failures += 1
-            self._not_before = self._clock.seconds() + wait
+            self._troubles.attempt_failed(attempt.move.id, problem)
             self._counts.failed += 1
             self._observer.event("move_attempt_failed", **_facts(attempt.move), reason=problem)
 
@@ -382,6 +388,8 @@ class Mover:
             return
         self._asked = None
         if not isinstance(outcome, list):
+            if self._attempt is None:
+                self._troubles.step_failed(self._move)
             self._drop(f"a step was not done: {outcome}")
             return
         reply = move_reply(outcome[0])
@@ -404,6 +412,8 @@ class Mover:
             self._asked = None
             if isinstance(outcome, list):
                 done(map_reply(outcome[0]))
+            else:
+                self._troubles.step_failed(self._move)
 
     def _settled(self, _: Any) -> None:
         """The state of the source has changed: see what is next."""

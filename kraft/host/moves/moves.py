@@ -100,7 +100,7 @@ class Moves:
             state="cancelling" if move.stopping else state,
             keys=0 if arrived is None else arrived.keys,
             since_ms=move.since,
-            problem="" if mover is None else mover[0].problem,
+            problem="" if mover is None else mover[0].problem(move.id),
         )
 
     def _table(self, group: int) -> SlotTable | None:

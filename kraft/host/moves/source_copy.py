@@ -1,6 +1,6 @@
 """What the source of a move has sent to the receiver, and what it has still to send."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from kraft.kv.checkpoint import HASH_BYTES, moved_sum, record_hash
@@ -32,7 +32,6 @@ class SourceCopy:
         index = keyspace.index
         if index is None:
             raise ValueError("the keyspace has no index")
-        self.walked = False
         self.sum = bytes(HASH_BYTES)
         self.keyspace = keyspace
         self._first = first
@@ -41,15 +40,21 @@ class SourceCopy:
         keyspace.note(self._noted)
         keyspace.ledger.note(self._noted_rows)
         self._sent: dict[bytes, Record] = {}
-        self._waiting: dict[bytes, None] = {}  # keys that may have to be sent
-        self._tokens: dict[bytes, None] = {}  # the same of tokens, as keys of the ledger
+        self._waiting: dict[bytes, int] = {}  # keys that may have to be sent, with their bytes
+        self._tokens: dict[bytes, int] = {}  # the same of tokens, as keys of the ledger
+        self._bytes = 0  # of both
         self._walk: Walk | None = index.walk()
-        self._want_tokens(list(keyspace.ledger.rows))
+        self._rows = list(keyspace.ledger.rows) if keyspace.ledger.counts[LedgerKind.TOKEN] else []
 
     @property
     def keys(self) -> int:
         """How many keys the receiver has to have."""
         return len(self._sent)
+
+    @property
+    def walked(self) -> bool:
+        """Whether all keys and tokens were looked at, so that what is left are changes."""
+        return self._walk is None and not self._rows
 
     @property
     def cleared(self) -> bool:
@@ -60,22 +65,17 @@ class SourceCopy:
     def waiting_bytes(self) -> int:
         """About how much is still to be sent, once the walk is over."""
         self._note()
-        records = self.keyspace.records
-        found = (records.get(key) for key in self._waiting)
-        rows = self.keyspace.ledger.rows
-        tokens = sum([len(rows[key].value) + ROW_BYTES for key in self._tokens if key in rows])
-        return tokens + sum([ROW_BYTES + (len(each.value) if each is not None else 0) for each in found])
+        return self._bytes
 
     def chunk(self, most: int) -> Chunk:
         """What is to be sent next, of about `most` bytes. It may be nothing before the walk is over."""
         self._note()
-        if self._walk is not None:
-            self._go_on(self._walk)
+        self._go_on()
         size, rows = 0, []
         for key in list(islice(self._waiting, WALKED_KEYS)):
             if size >= most:
                 break
-            del self._waiting[key]
+            self._bytes -= self._waiting.pop(key)
             row = self._changed(key)
             if row is not None:
                 rows.append(row)
@@ -87,22 +87,25 @@ class SourceCopy:
         self.keyspace.note(None)
         self.keyspace.ledger.note(None)
         self._end_walk()
+        self._rows = []
 
-    def _go_on(self, walk: Walk) -> None:
-        """Look at more keys, unless enough wait."""
-        if len(self._waiting) >= WALKED_KEYS:
-            return
-        piece = walk.piece(WALKED_KEYS)
-        if piece is None:
-            self._end_walk()
-        else:
-            self._want(piece)
+    def _go_on(self) -> None:
+        """Look at more keys or tokens, unless enough wait."""
+        if self._walk is not None:
+            if len(self._waiting) < WALKED_KEYS:
+                piece = self._walk.piece(WALKED_KEYS)
+                if piece is None:
+                    self._end_walk()
+                else:
+                    self._want(piece)
+        elif self._rows and len(self._tokens) < WALKED_KEYS:
+            self._want_tokens(self._rows[-WALKED_KEYS:])
+            del self._rows[-WALKED_KEYS:]
 
     def _end_walk(self) -> None:
         if self._walk is not None:
             self._walk.end()
             self._walk = None
-        self.walked = True
 
     def _note(self) -> None:
         if self._noted.keys:
@@ -110,12 +113,25 @@ class SourceCopy:
         if self._noted_rows.keys:
             self._want_tokens(self._noted_rows.take())
 
-    def _want(self, keys: "list[bytes] | set[bytes]") -> None:
-        first, last = self._first, self._last
-        self._waiting.update(dict.fromkeys([key for key in keys if first <= slot_of(key) <= last]))
+    def _want(self, keys: Iterable[bytes]) -> None:
+        first, last, records = self._first, self._last, self.keyspace.records
+        for key in [key for key in keys if first <= slot_of(key) <= last]:
+            record = records.get(key)
+            self._wait(self._waiting, key, 0 if record is None else len(record.value))
 
-    def _want_tokens(self, keys: "list[bytes] | set[bytes]") -> None:
-        self._tokens.update(dict.fromkeys([key for key in keys if key[0] == LedgerKind.TOKEN]))
+    def _want_tokens(self, keys: Iterable[bytes]) -> None:
+        """Tokens of these slots, or of all slots."""
+        rows = self.keyspace.ledger.rows
+        for key in [key for key in keys if key[0] == LedgerKind.TOKEN]:
+            row = rows.get(key)
+            slots = () if row is None else token_slots(row.value)
+            if row is not None and (slots is None or any(self._first <= s <= self._last for s in slots)):
+                self._wait(self._tokens, key, len(row.value))
+
+    def _wait(self, waiting: dict[bytes, int], key: bytes, size: int) -> None:
+        """The key waits with so many bytes: whatever changes them makes it wait anew."""
+        self._bytes += ROW_BYTES + size - waiting.get(key, 0)
+        waiting[key] = ROW_BYTES + size
 
     def _changed(self, key: bytes) -> Row | None:
         """The row to send for a key, None if the receiver has it as it is."""
@@ -130,18 +146,16 @@ class SourceCopy:
         return Row(key, new.value, new.expires, new.revision)
 
     def _next_tokens(self, most: int) -> Iterator[Row]:
-        """Tokens of these slots, or of all slots, and of about `most` bytes."""
+        """Tokens of about `most` bytes."""
         rows = self.keyspace.ledger.rows
         for key in list(islice(self._tokens, WALKED_KEYS)):
             if most <= 0:
                 return
-            del self._tokens[key]
+            self._bytes -= self._tokens.pop(key)
             row = rows.get(key)
-            slots = None if row is None else token_slots(row.value)
-            if row is None or not (slots is None or any(self._first <= s <= self._last for s in slots)):
-                continue
-            most -= ROW_BYTES + len(key) + len(row.value)
-            yield Row(key[len(_TOKEN) :], row.value, row.expires)
+            if row is not None:
+                most -= ROW_BYTES + len(key) + len(row.value)
+                yield Row(key[len(_TOKEN) :], row.value, row.expires)
 
 
 _TOKEN = ledger_key(LedgerKind.TOKEN, b"")
