@@ -109,7 +109,7 @@ class Host:
         self.memory = DataMemory(self.groups, sleep, background)
         planner = MovePlanner(self.moves, slots, clock, self.read)
         self._admin = AdminExecutor(
-            self.groups, self._context, self.transfers, images, planner, sleep.wake, first_request
+            self.groups, self._context, self.transfers, images, planner, sleep.wake, self.read, first_request
         )
         self.peer_receiver = PeerReceiver(
             self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, self

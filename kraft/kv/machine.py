@@ -31,11 +31,11 @@ from kraft.kv.checkpoint import Capture
 from kraft.kv.commands import Command, Evaluated, Exec, Guarded, Once, Put
 from kraft.kv.errors import BrokenInvariant
 from kraft.kv.execution import Run, execute
-from kraft.kv.footprint import footprint
+from kraft.kv.footprint import Whole, footprint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.once import FORGOTTEN_PER_MARKER, once
 from kraft.kv.replies import CommandFailure, Reply, decode_replies
-from kraft.kv.slots import saved_table
+from kraft.kv.slots import SLOTS, saved_table
 from kraft.kv.state import MachineState
 from kraft.kv.transactions import index_transactions
 from kraft.kv.versions import MACHINE_VERSION_MIN
@@ -109,13 +109,21 @@ class Machine(MachineState):
         held_up = False
         for command in commands:
             if type(command) not in STEPS:
-                refused = CommandFailure.LOCKED if held_up else self.refusal(footprint(command))
+                refused = CommandFailure.LOCKED if held_up else self._refused(command)
                 if refused is not None:
                     held_up = refused is CommandFailure.LOCKED
                     replies.append(refused)
                     continue
             replies.append(FUNCTIONS[type(command)](self, command))
         return replies
+
+    def _refused(self, command: Command) -> CommandFailure | None:
+        """As `refusal`. A transaction or script that removes all keys is for a group that has all slots."""
+        wanted, slots = footprint(command), self.keyspace.slots
+        refused = self.refusal(wanted)
+        if refused is None and wanted.whole == Whole.WRITE and type(command) in (Exec, Evaluated):
+            return None if slots is None or slots.count == SLOTS else CommandFailure.NOT_OWNER
+        return refused
 
     def raise_version(self, stamp: int, version: int) -> None:
         """Apply a VERSION entry: `version` is in force from here on. The host stops if it lacks it."""

@@ -11,11 +11,13 @@ from typing import Any, Final
 from msgspec import field
 
 from kraft.host.requests.round import View
+from kraft.kv.created_groups import created_count
+from kraft.node.errors import Uncertain
 from kraft.resp.values import Error, Reply
 from kraft.server.commands.all_groups import AllGroups, partly_done
 from kraft.server.commands.scan import ALL_SLOTS
-from kraft.server.errors import SLOT_MOVED
-from kraft.server.flush_rounds import FlushRounds
+from kraft.server.errors import GUARD_ALL, SLOT_MOVED
+from kraft.server.flush_rounds import GROWN, FlushRounds
 from kraft.server.ports import NodeHost
 from kraft.server.segments import ReadSegment, Segment
 from kraft.server.session_state import SessionState
@@ -101,21 +103,84 @@ def in_groups(segment: Segment, places: Sequence[tuple[int, int]]) -> Segment:
     )  # fmt: skip
 
 
+def of_one_group(segment: Segment) -> "AllGroupsSegment":
+    """The `segment` of a write that concerns all groups, planned while there is one."""
+    part = type(segment)(
+        segment.started,
+        items=segment.items,
+        shapes=segment.shapes,
+        group=segment.group,
+        size=segment.size,
+    )
+    return AllGroupsSegment(
+        segment.started, segment.requests, segment.specs, segment.items, segment.settled,
+        group=segment.group, size=segment.size, parts={segment.group: part},
+        rule=segment.specs[-1].all_groups,
+    )  # fmt: skip
+
+
 class AllGroupsSegment(GroupsSegment):
-    """A command that concerns all groups, a segment by itself: reads at once, writes one after the other."""
+    """A command that concerns all groups, a segment by itself: reads at once, writes one after the other.
+
+    A write that is done looks whether groups were created meanwhile, of which the node had not heard.
+    """
 
     rule: AllGroups | None = None
     cover: SlotCover = field(default_factory=SlotCover)
+    total: int = 0  # groups that the node knew when it was asked
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         """`done` gets the reply, in a list."""
+        self.total = host.slots.groups
         if ReadSegment in map(type, self.parts.values()):
             super().ask(host, state, partial(self._merged, host, done))
         elif self._rule.keys:
-            flush = FlushRounds(self.parts, partial(self._write, host, state), host, state, done)
+            write, flushed = partial(self._write, host, state), partial(self._flushed, done)
+            flush = FlushRounds(self.parts, self.total, write, host, state, flushed)
             flush.look(flush.begin)
         else:
-            self._write(host, state, done)
+            self._write(host, state, partial(self._written, host, state, done))
+
+    def _flushed(self, done: Callable[[Any], None], outcome: Any) -> None:
+        if outcome is GROWN:
+            lock = self.specs[-1].lock  # a lock is of one group: it is not planned again
+            self.moved = not lock
+            outcome = [partly_done(sorted(self.parts), self.total, Error(GUARD_ALL)) if lock else SLOT_MOVED]
+        done(outcome)
+
+    def _written(
+        self, host: NodeHost, state: SessionState, done: Callable[[Any], None], outcome: Any
+    ) -> None:
+        if isinstance(outcome, Exception) or type(outcome[0]) is Error:
+            done(outcome)
+        else:
+            host.read(0, partial(self._counted, host, done, outcome), state.fresh)
+
+    def _counted(
+        self, host: NodeHost, done: Callable[[Any], None], outcome: Any, view: View | Exception
+    ) -> None:
+        """Bring what was done to groups that were created meanwhile."""
+        if isinstance(view, Exception):
+            done(Uncertain())  # there may be groups in which it is not done
+        else:
+            total = host.slots.founded + created_count(view.keyspace.ledger)
+            self._copy(host, list(range(self.total, total)), done, outcome, None)
+
+    def _copy(
+        self,
+        host: NodeHost,
+        left: list[int],
+        done: Callable[[Any], None],
+        outcome: Any,
+        problem: Exception | None,
+    ) -> None:
+        if problem is not None:
+            done(Uncertain())
+        elif left:
+            copied = partial(self._copy, host, left[1:], done, outcome)
+            host.moves.copy_scripts(left[0], host.read, copied)
+        else:
+            done(outcome)
 
     def _write(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
         self.answers = {}

@@ -81,6 +81,14 @@ class NodeTransactions(Protocol):
 class NodeMoves(Protocol):
     """Moves of slots between groups."""
 
+    def copy_scripts(
+        self, group: int, read: Callable[[int, ReadDone], None], done: Callable[[Exception | None], None]
+    ) -> None:
+        """Give a group that was created later the scripts and libraries of group 0.
+
+        `read` is that of the host. `done` gets None, or why it is not complete.
+        """
+
     def status(self) -> list[MoveStatus]:
         """Those that are not over, as the replicas of this node know."""
 

@@ -14,9 +14,11 @@ import msgspec
 
 from kraft.host.requests.round import View
 from kraft.kv.commands import Command, Lock
+from kraft.kv.created_groups import created_count
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
+from kraft.node.errors import Uncertain
 from kraft.node.latencies import BOUNDS
 from kraft.resp.render import payload_bytes
 from kraft.resp.values import Error, NullArray, Reply, Request
@@ -42,7 +44,7 @@ class Segment(msgspec.Struct):
     are a `GroupsSegment`. `settled` has the replies to the others by place in `requests`, in their order:
     most often errors. `shapes` has what turns the state machine's reply into the client's, by place in
     `items`. `hits` and `misses` count the values that reads found, and the keys without one. `moved`: some of
-    the replies are SLOT_MOVED.
+    the replies are SLOT_MOVED. `whole`: it is one write that concerns all groups, and there is one.
     """
 
     started: float
@@ -56,6 +58,7 @@ class Segment(msgspec.Struct):
     hits: int = 0
     misses: int = 0
     moved: bool = False
+    whole: bool = False
     with_replies_before: ClassVar[bool] = False  # these are sent together with its own: one send less
 
     def ask(self, host: NodeHost, state: SessionState, done: Callable[[Any], None]) -> None:
@@ -328,8 +331,24 @@ class ExecSegment(Segment):
     items: list[Execution] = []
 
     def ask(self, host: NodeHost, _: SessionState, done: Callable[[Any], None]) -> None:
-        self.group = self.items[0].group
-        self.items[0].ask(host, done)
+        execution = self.items[0]
+        self.group = execution.group
+        if host.slots.groups == 1 and any(each.spec.all_groups is not None for each in execution.commands):
+            done = partial(self._done_in_one, host, done)
+        execution.ask(host, done)
+
+    def _done_in_one(self, host: NodeHost, done: Callable[[Any], None], outcome: Any) -> None:
+        """A command of it concerns all groups: were others created meanwhile?"""
+        if type(outcome) is list:
+            host.read(0, partial(self._counted, host, done, outcome))
+        else:
+            done(outcome)
+
+    def _counted(
+        self, host: NodeHost, done: Callable[[Any], None], outcome: Any, view: View | Exception
+    ) -> None:
+        alone = isinstance(view, View) and host.slots.founded + created_count(view.keyspace.ledger) == 1
+        done(outcome if alone else Uncertain())
 
     def replies(self, outcome: list[Reply] | CommandFailure | None) -> list[Reply]:
         if type(outcome) is CommandFailure:

@@ -35,7 +35,7 @@ from kraft.server.commands.spec import (
     in_all_groups,
 )
 from kraft.server.errors import Rejected
-from kraft.server.groups_segment import AllGroupsSegment, in_groups
+from kraft.server.groups_segment import AllGroupsSegment, in_groups, of_one_group
 from kraft.server.index_segment import IndexSegment
 from kraft.server.multi_state import MultiState, Queued
 from kraft.server.placement import SEVERAL, Placement
@@ -141,7 +141,8 @@ class Validation:
             return self._placement.segment(spec, queue.pop(0), context, now, self.limits)
         segment.requests = queue[:count]
         del queue[:count]
-        return in_groups(segment, places) if places else segment
+        segment = in_groups(segment, places) if places else segment
+        return of_one_group(segment) if segment.whole else segment
 
     def _fill(
         self, segment: Segment, queue: list[Request], spec: AnySpec, state: SessionState
@@ -181,6 +182,10 @@ class Validation:
                         raise Rejected(errors.OUT_OF_MEMORY)
                     command = spec.run(request)
                     if type(command) not in COMPLETE:
+                        if spec.all_groups is not None:
+                            if items:
+                                break
+                            segment.whole, kind = True, ""  # a segment by itself
                         command = self.limits.completed(spec, command, group)
                     if spec.shape is not None:
                         segment.shapes[len(items)] = spec.shape
@@ -188,6 +193,10 @@ class Validation:
                 elif type(spec) is ReadSpec or type(spec) is LocalSpec:
                     items.append((spec, request))
                 else:
+                    if type(spec) is ScriptSpec and spec.all_groups is not None:
+                        if items:
+                            break
+                        segment.whole, kind = True, ""
                     items.append(self._single(spec, request, segment, group, state))
                 segment.size += size
                 if not trivial:

@@ -268,6 +268,34 @@ def test_a_member_that_is_added_meanwhile_is_in_every_group(cluster, delay):
     assert cluster.run(40, lambda: all("K4" in cluster.members_of(group) for group in range(3)))
 
 
+def test_a_member_that_is_added_at_a_node_that_does_not_know_the_groups_is_in_every_group(cluster):
+    """The node has not applied the creation of the groups when group 0 has the new member."""
+    follower = cluster.follower
+    cluster.nodes[follower].medium.full = True
+    assert cluster.create(3, cluster.leader) == 3
+    address = cluster.stand_by("K4")
+    added: list[object] = []
+    cluster.host(follower).admin(admin.Add("K4", address), added.append)
+    assert cluster.run(20, lambda: "K4" in cluster.members_of(0))
+    assert len(cluster.host(follower).groups) == 1
+    cluster.run(1)
+    assert not added
+    cluster.nodes[follower].medium.full = False
+    assert cluster.run(40, lambda: bool(added))
+    assert added == ["OK"]
+    assert all("K4" in cluster.members_of(group) for group in range(3))
+
+
+@pytest.mark.parametrize("leaver", ["leader", "follower"])
+def test_a_node_that_removes_itself_is_told_that_it_is_done(cluster, leaver):
+    """It cannot ask anybody afterwards."""
+    assert cluster.create(3, cluster.leader) == 3
+    assert cluster.run(20, lambda: cluster.has(3))
+    leaver = getattr(cluster, leaver)
+    assert cluster.order(leaver, admin.Remove(leaver)) == "OK"
+    assert all(leaver not in cluster.members_of(group) for group in range(3))
+
+
 def test_a_member_that_lost_its_data_is_replaced_in_created_groups_too(cluster):
     assert cluster.create(3) == 3
     assert cluster.run(20, lambda: cluster.has(3))

@@ -21,6 +21,7 @@ from kraft.config.values import (
     ScriptsConfig,
     UsersConfig,
 )
+from kraft.host.moves.script_copy import ScriptCopy
 from kraft.host.requests.evaluation import Evaluation, with_evaluated
 from kraft.host.requests.lock_waits import LockWaits
 from kraft.host.requests.proposal import Proposal
@@ -185,7 +186,7 @@ class FakeHost:
         self.transactions = FakeTransactions(self, clock)
         self.users = FakeUsers(self)
         self.moving: list[MoveStatus] = []
-        self.moves = SimpleNamespace(status=lambda: self.moving)
+        self.moves = SimpleNamespace(status=lambda: self.moving, copy_scripts=self._copy_scripts)
 
     def use_evaluator(self, evaluator: Any) -> None:
         self.evaluator = evaluator
@@ -198,6 +199,10 @@ class FakeHost:
         assert size >= 0
         self.writes.append((group, list(commands)))
         self._pending.append(lambda: done(self._failure(group) or self._outcome(group, commands)))
+
+    def _copy_scripts(self, group: int, read: Any, done: Any) -> None:
+        requests: Any = SimpleNamespace(write=self.write)
+        ScriptCopy(group, read, requests, 1 << 20, done).begin()
 
     def wait_for_lock(self, group: int, command: Lock, seconds: float, done: Any) -> Any:
         if group not in self._lock_waits:

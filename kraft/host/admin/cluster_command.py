@@ -56,7 +56,7 @@ class GroupRound:
 class ClusterCommand:
     """Carries out one command in the groups 0 up to `groups` - 1. `ask` gives it to the leader of one.
 
-    `again`: a part of them has done it for this very command.
+    `again`: it is done in a part of them, and the others were created meanwhile.
     """
 
     def __init__(self, groups: int, ask: Ask, done: AdminDone, *, again: bool = False) -> None:
@@ -75,12 +75,12 @@ class ClusterCommand:
         GroupRound(self._ask, self._groups, Rehearse(command), partial(self._rehearsed, command))
 
     def _rehearsed(self, command: MembershipChange, outcomes: Outcomes) -> None:
-        refusal = _failure(outcomes, changed=False)
+        refusal = _failure(outcomes, changed=self._again)
         left = _not_done(outcomes)
         if refusal is not None:
             self._done(refusal)
         elif _differ(outcomes):
-            self._done(AdminRefused(f"nothing was done: {OTHER_NODE}"))
+            self._done(AdminRefused(OTHER_NODE if self._again else f"nothing was done: {OTHER_NODE}"))
         elif not left and self._again:
             self._done("OK")
         elif not left:

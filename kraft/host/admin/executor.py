@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from kraft.host.admin.cluster_command import Ask, ClusterCommand
+from kraft.host.admin.cluster_command import ClusterCommand
 from kraft.host.admin.group_creation import GroupCreation
 from kraft.host.admin.held_markers import NOT_HELD, HeldMarkers
 from kraft.host.admin.image_commands import ImageCommand, ImageCommands
@@ -21,6 +21,7 @@ from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.moves.planner import MovePlanner
+from kraft.host.requests.round import ReadDone
 from kraft.node import admin
 from kraft.node.admin import (
     CHECKPOINTING,
@@ -49,7 +50,7 @@ from kraft.node.admin import (
     TransferLeadership,
     Verify,
 )
-from kraft.node.errors import AdminRefused, Busy, NotLeader
+from kraft.node.errors import AdminRefused, Busy, NotLeader, Uncertain
 from kraft.peerwire.messages import Admin, AdminReply, Message
 from kraft.raft.errors import NotLeading
 
@@ -64,7 +65,7 @@ class AdminExecutor:
     """All commands of one node: its own, and those that other nodes ask of it as the leader.
 
     `groups` are the replicas on this node, by group id. `wake` lets those
-    groups be ticked that hibernate, before anything is done in them.
+    groups be ticked that hibernate, before anything is done in them. `read` is as `Host.read`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class AdminExecutor:
         images: ImageCommands,
         planner: MovePlanner,
         wake: Callable[[Collection[int]], None],
+        read: Callable[[int, ReadDone], None],
         first_request: int,
     ) -> None:
         self._groups = groups
@@ -86,7 +88,7 @@ class AdminExecutor:
         self._images = images
         self._planner = planner
         self._wake = wake
-        self._creation = GroupCreation(groups, context.slots)
+        self._creation = GroupCreation(groups, context.slots, context.clock, read)
         self._requests = AdminRequests(first_request)
         self._tokens = count(first_request)  # of holds
 
@@ -101,35 +103,59 @@ class AdminExecutor:
             self._clock.call_soon(partial(self._planner.do, command, self.do, done))
             return
         seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
-        ask = partial(self._ask, self._clock.seconds() + seconds)
+        until = self._clock.seconds() + seconds
+        ask = partial(self._ask, until)
         groups, one = self._slots.groups, _only(command)
         if one >= groups:
             refusal = AdminRefused(f"there is no group {one}: the groups are 0 to {groups - 1}")
             self._clock.call_soon(partial(done, refusal))
         elif isinstance(command, MembershipChange):
-            self._change_all(groups, ask, command, done)
+            self._change_all(groups, until, command, done)
         elif groups == 1 or one >= 0:
             ask(max(0, one), command, done)
         else:
             ClusterCommand(groups, ask, done).ask_all(command)
 
     def _change_all(
-        self, groups: int, ask: Ask, command: MembershipChange, done: AdminDone, *, again: bool = False
+        self, groups: int, until: float, command: MembershipChange, done: AdminDone, *, again: bool = False
     ) -> None:
-        ended = partial(self._changed_all, groups, ask, command, done)
+        """Change the members of so many groups before `until` (monotonic seconds)."""
+        ended, ask = partial(self._changed_all, groups, until, command, done), partial(self._ask, until)
         if groups == 1:
             ask(0, command, ended)
         else:
             ClusterCommand(groups, ask, ended, again=again).change(command)
 
     def _changed_all(
-        self, groups: int, ask: Ask, command: MembershipChange, done: AdminDone, outcome: AdminOutcome
+        self, groups: int, until: float, command: MembershipChange, done: AdminDone, outcome: AdminOutcome
     ) -> None:
-        """Repeat it where groups were created meanwhile: they may have begun without the change."""
-        if isinstance(outcome, Exception) or self._slots.groups == groups:
+        counted = partial(self._counted, groups, until, command, done, outcome)
+        if isinstance(outcome, Exception):
+            done(outcome)
+        elif any(_leaver(command) == group.raft.state.id for group in self._groups.values()):
+            counted(self._slots.groups)  # nobody tells this node more
+        else:
+            self._creation.count(until, counted)
+
+    def _counted(
+        self,
+        groups: int,
+        until: float,
+        command: MembershipChange,
+        done: AdminDone,
+        outcome: AdminOutcome,
+        total: int | Exception,
+    ) -> None:
+        """Repeat it where groups were created meanwhile: they may have begun without the change.
+
+        Those that are created later begin with it, as group 0 has it.
+        """
+        if isinstance(total, Exception):
+            done(Uncertain())  # it is done in all groups that this node knows
+        elif total == groups:
             done(outcome)
         else:
-            self._change_all(self._slots.groups, ask, command, done, again=True)
+            self._change_all(total, until, command, done, again=True)
 
     def mark(self, done: AdminDone) -> None:
         """Let every replica take a checkpoint, those of several groups at one moment.
@@ -335,6 +361,13 @@ class AdminExecutor:
             done(AdminRefused(f"still leads group {ids}: {self._transfers.obstacle(led[0])}"))
         else:
             done("OK")
+
+
+def _leaver(command: MembershipChange) -> str:
+    """The node that leaves the cluster, '' if none does."""
+    if isinstance(command, Replace):
+        return command.old if command.new != command.old else ""
+    return command.id if isinstance(command, Remove) else ""
 
 
 def _only(command: AdminCommand) -> int:

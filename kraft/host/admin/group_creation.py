@@ -6,24 +6,55 @@ the entry begins its replica (`host.lifecycle`), however late that is. A group t
 gets no messages there; consensus repeats them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from kraft.host.group.group import Group
 from kraft.host.requests.proposal import WriteOutcome
+from kraft.host.requests.round import ReadDone, ReadOutcome, View
 from kraft.host.slots import SlotMap
 from kraft.kv import commands as kv
+from kraft.kv.created_groups import created_count
 from kraft.node.admin import AdminDone, CreateGroups
-from kraft.node.errors import AdminRefused, NotLeader
+from kraft.node.errors import AdminRefused, NotLeader, Stopping
+from kraft.node.ports import Clock
 from kraft.peerwire.codec import GROUPS_MAX
+
+AGAIN_SECONDS = 0.5
 
 
 class GroupCreation:
-    """Raises the number of groups in `slots`. `groups` are the replicas on this node, by group id."""
+    """Raises the number of groups in `slots`. `groups` are the replicas on this node, by group id.
 
-    def __init__(self, groups: Mapping[int, Group], slots: SlotMap) -> None:
+    `read` is as `Host.read`.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[int, Group],
+        slots: SlotMap,
+        clock: Clock,
+        read: Callable[[int, ReadDone], None],
+    ) -> None:
         self._groups = groups
         self._slots = slots
+        self._clock = clock
+        self._read = read
+
+    def count(self, until: float, done: Callable[[int | Exception], None]) -> None:
+        """Give `done` the number of groups: this node knows fewer until it has applied all that is done.
+
+        It asks again while nobody can tell, until `until` (monotonic seconds).
+        """
+        self._read(0, partial(self._counted, until, done))
+
+    def _counted(self, until: float, done: Callable[[int | Exception], None], outcome: ReadOutcome) -> None:
+        if isinstance(outcome, View):
+            done(self._slots.founded + created_count(outcome.keyspace.ledger))
+        elif isinstance(outcome, Stopping) or self._clock.seconds() >= until:
+            done(outcome)
+        else:
+            self._clock.call_later(AGAIN_SECONDS, partial(self.count, until, done))
 
     def do(self, first: Group, command: CreateGroups, done: AdminDone) -> None:
         """Carry out `command`; `first` is group 0. `done` gets the number of groups, or an exception.
