@@ -5,12 +5,13 @@ The client port of any node takes them, and the leader decides: its refusals are
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from kraft.cli import servers
 from kraft.cli.cluster_client import ClusterClient, NoServer, OutcomeUnknown, pairs, text
 from kraft.cli.failure import Failure
-from kraft.cli.output.blocks import BAD, EMPTY, PLAIN, STRONG, Block, Span, TableColumn, TextTable, line
+from kraft.cli.output.blocks import BAD, EMPTY, PLAIN, STRONG, Block, Line, Span, TableColumn, TextTable, line
 from kraft.cli.output.display import display
 from kraft.cli.servers import ServerAddress
 from kraft.listen_address import split_address
@@ -124,7 +125,7 @@ def run_members(chosen: argparse.Namespace) -> int:
         if chosen.json:
             print(json.dumps({"leader": admin.leader or None, "members": members}, indent=2))
         else:
-            display().show(*_blocks(members, admin.leader))
+            display().show(*_blocks(members, admin.leader, admin.leaders()))
     return 0
 
 
@@ -194,7 +195,7 @@ def _change(chosen: argparse.Namespace, words: Sequence[str], outcome: str) -> i
         admin.order(*words, *(["FORCE"] if getattr(chosen, "force", False) else []))
         members = admin.members()
         told = [line(outcome), EMPTY] if outcome else []
-        display().show(*told, *_blocks(members, admin.leader))
+        display().show(*told, *_blocks(members, admin.leader, admin.leaders()))
     return 0
 
 
@@ -235,6 +236,10 @@ class _Administrator:
         self.leader = self._client.leader
         return found
 
+    def leaders(self) -> list[str]:
+        """The leader of each group, '' where none is known."""
+        return [str(group.get("leader") or "") for group in self.listing("GROUPS")]
+
     def listing(self, word: str) -> list[dict[str, object]]:
         """The reply to a KRAFT command that lists something."""
         reply = self.order(word)
@@ -247,11 +252,23 @@ class _Administrator:
         return found
 
 
-def _blocks(members: Sequence[dict[str, object]], leader: str) -> list[Block]:
-    """The members as a table, and who leads."""
+def _blocks(members: Sequence[dict[str, object]], leader: str, leaders: Sequence[str]) -> list[Block]:
+    """The members as a table, and who leads. `leaders` are those of the groups, '' where none is known."""
     table = TextTable(COLUMNS, tuple(_row(member, leader) for member in members))
+    if len(leaders) > 1:
+        return [table, EMPTY, _shares(leaders)]
     last = line(Span(leader, STRONG), " leads") if leader else line(Span("no leader is known", BAD))
     return [table, EMPTY, last]
+
+
+def _shares(leaders: Sequence[str]) -> Line:
+    """How many of several groups each node leads."""
+    led = Counter(filter(None, leaders))
+    spans: list[str | Span] = [f"{len(leaders)} groups: "]
+    for id_, number in sorted(led.items()):
+        spans += [Span(id_, STRONG), f" leads {number}", ", "]
+    without = len(leaders) - led.total()
+    return line(*spans, Span(f"{without} without a known leader", BAD)) if without else line(*spans[:-1])
 
 
 def _row(member: dict[str, object], leader: str) -> tuple[Span, ...]:

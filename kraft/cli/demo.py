@@ -7,6 +7,7 @@ Each node is an ordinary `twistd -n kraft --config DIR/Ki/kraft.yaml`, so everyt
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -196,8 +197,12 @@ def _try(command: str, comment: str = "") -> Line:
 
 
 def _this_command() -> str:
-    """How the user called `kraft`: by name, or by a path."""
-    return "kraft" if os.sep not in sys.argv[0] else shlex.quote(shown(Path(sys.argv[0])))
+    """How the user can call `kraft` again: by name if the search path leads there, else by its path."""
+    program = sys.argv[0]
+    if os.sep not in program or shutil.which("kraft") == program:
+        return "kraft"
+    path = shown(Path(program))
+    return shlex.quote(path if os.sep in path else f"./{path}")
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:

@@ -115,16 +115,17 @@ MOVES = [
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """`cluster(leader, moves)`: a cluster that takes every command."""
+    """`cluster(leader, moves, leaders)`: a cluster that takes every command; `leaders` of its groups."""
 
-    def put(leader, moves=MOVES):
+    def put(leader, moves=MOVES, leaders=None):
         class Client:
             def __init__(self, *_, **__):
                 self.leader = leader
 
             def call(self, words):
                 kinds = {"K1": b"voter", "K2": b"voter", "K3": b"voter", "K4": b"learner"}
-                listed = {b"MEMBERS": answers(kinds), b"MOVES": moves}
+                groups = [{"leader": each.encode()} for each in leaders or [leader]]
+                listed = {b"MEMBERS": answers(kinds), b"MOVES": moves, b"GROUPS": groups}
                 return listed.get(words[1], "OK")
 
             def close(self):
@@ -156,6 +157,20 @@ def test_members_and_their_changes(name, leader, words, cluster, same):
     cluster(leader)
     assert main(words) == 0
     same(name)
+
+
+@pytest.mark.parametrize(
+    ("leaders", "told"),
+    [
+        (["K1", "K2", "K1"], "3 groups: K1 leads 2, K2 leads 1"),
+        (["K1", ""], "2 groups: K1 leads 1, 1 without a known leader"),
+        (["", ""], "2 groups: 2 without a known leader"),
+    ],
+)
+def test_leaders_of_several_groups(leaders, told, cluster, capsys):
+    cluster("K1", leaders=leaders)
+    assert main(["members"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == told
 
 
 def test_no_moves(cluster, capsys):
@@ -236,6 +251,18 @@ def test_demo(tmp_path, monkeypatch, same):
     monkeypatch.setattr(growth, "tolerance", lambda *_: "the cluster survives the loss of 1")
     assert main(["demo", "--add", "--dir", "my demo"]) == 0
     same("demo_add")
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_demo_proposes_commands_as_people_type_them(tmp_path, monkeypatch, found):
+    """By name where the search path leads to this program, as it does in an active environment."""
+    program = tmp_path / "kraft"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path) if found else "/nowhere")
+    monkeypatch.setattr(sys, "argv", [str(program), "demo"])
+    assert demo._this_command() == ("kraft" if found else "./kraft")
 
 
 def test_a_refusal_is_on_standard_error(monkeypatch, cluster, capsys, same):
