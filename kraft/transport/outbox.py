@@ -15,6 +15,9 @@ from kraft.peerwire.messages import Message
 from kraft.raft.messages import Urgency
 
 Batch = Sequence[tuple[int, Message]]
+Parts = Sequence[tuple[Batch, bytes]]
+
+_TELLING = (Urgency.BULK, Urgency.CHUNK, Urgency.CONTROL)  # whose fate is told of a batch that has several
 
 
 class _Pieces:
@@ -74,27 +77,27 @@ class Outbox:
         return self._bulk.waiting + self._chunks.waiting
 
     def put(self, messages: Batch, payload: bytes) -> str | None:
-        """Queue a batch; `payload` is its encoding. Returns None, or why it was dropped.
+        """Queue a batch; `payload` is its encoding. The result is that of `put_parts`."""
+        return self.put_parts(((messages, payload),))
 
-        All messages of one urgency are queued, or none. The result refers to the bulk if there is any, else
-        to the chunks: a dropped command may be repeated only if it was certainly not sent.
+    def put_parts(self, parts: Parts) -> str | None:
+        """Queue a batch in parts, each with its encoding. Returns None, or why it was dropped.
+
+        All bulk of the batch is queued, or none of it, and so are its chunks. The result refers to the bulk
+        if there is any, else to the chunks: a dropped command may be repeated only if it was not sent.
         """
-        present = {message.urgency for _, message in messages}
-        if len(present) <= 1:
-            return self._put_all(present.pop() if present else Urgency.CONTROL, messages, payload)
-        dropped = {}
-        for urgency in sorted(present):
-            part = [pair for pair in messages if pair[1].urgency is urgency]
-            dropped[urgency] = self._put_all(urgency, part, codec.encode(part))
-        return dropped[Urgency.BULK if Urgency.BULK in dropped else Urgency.CHUNK]
-
-    def put_parts(self, parts: Sequence[tuple[Batch, bytes]]) -> str | None:
-        """Queue the parts of a batch with their encodings. Returns None if at least the first is queued."""
-        for place, (part, payload) in enumerate(parts):
-            dropped = self.put(part, payload)
-            if dropped is not None:
-                return None if place else dropped
-        return None
+        by_urgency: dict[Urgency, list[tuple[Batch, bytes]]] = {}
+        for messages, payload in parts:
+            present = {message.urgency for _, message in messages}
+            if len(present) <= 1:
+                urgency = present.pop() if present else Urgency.CONTROL
+                by_urgency.setdefault(urgency, []).append((messages, payload))
+                continue
+            for urgency in present:
+                part = [pair for pair in messages if pair[1].urgency is urgency]
+                by_urgency.setdefault(urgency, []).append((part, codec.encode(part)))
+        dropped = {urgency: self._put_all(urgency, by_urgency[urgency]) for urgency in sorted(by_urgency)}
+        return next(dropped[each] for each in _TELLING if each in dropped)
 
     def put_probe(self, payload: bytes) -> bool:
         """Queue a ping or pong; False if there is no room, which shows that the peer does not read."""
@@ -115,16 +118,18 @@ class Outbox:
         self.is_empty = not (self._control or self._bulk or self._chunks)
         return data
 
-    def _put_all(self, urgency: Urgency, messages: Batch, payload: bytes) -> str | None:
+    def _put_all(self, urgency: Urgency, parts: Parts) -> str | None:
         if urgency is Urgency.CONTROL:
-            return self._put_control(messages, payload)
-        return self._put_bulk(payload) if urgency is Urgency.BULK else self._put_chunks(payload)
+            results = [self._put_control(messages, payload) for messages, payload in parts]
+            return next(filter(None, results), None)
+        payloads = [payload for _, payload in parts]
+        return self._put_bulk(payloads) if urgency is Urgency.BULK else self._put_chunks(payloads)
 
     def _put_control(self, messages: Batch, payload: bytes) -> str | None:
         if len(payload) <= PIECE_BYTES:
             return None if self._add_control(frame(CONTROL, self.new_id(), payload)) else "queue_full"
         if len(messages) == 1:  # such as a snapshot offer with a large configuration
-            return self._put_bulk(payload)
+            return self._put_bulk([payload])
         half = len(messages) // 2
         first, second = messages[:half], messages[half:]
         dropped = self._put_control(first, codec.encode(first))
@@ -138,20 +143,23 @@ class Outbox:
         self.is_empty = False
         return True
 
-    def _put_bulk(self, payload: bytes) -> str | None:
-        if len(payload) > self._message_bytes:
+    def _put_bulk(self, payloads: Sequence[bytes]) -> str | None:
+        if max(map(len, payloads)) > self._message_bytes:
             return "too_large"
-        if self._bulk and self._bulk.waiting + len(payload) > self._queue_bytes:
+        if self._bulk and self._bulk.waiting + sum(map(len, payloads)) > self._queue_bytes:
             return "queue_full"
-        self._bulk.put(payload)
-        self.is_empty = False
+        self._take(self._bulk, payloads)
         return None
 
-    def _put_chunks(self, payload: bytes) -> str | None:
-        if len(payload) > min(CHUNK_BYTES_MAX, self._message_bytes):
+    def _put_chunks(self, payloads: Sequence[bytes]) -> str | None:
+        if max(map(len, payloads)) > min(CHUNK_BYTES_MAX, self._message_bytes):
             return "too_large"
-        if self._chunks and self.bulk_waiting + len(payload) > self._queue_bytes:
+        if self._chunks and self.bulk_waiting + sum(map(len, payloads)) > self._queue_bytes:
             return "queue_full"
-        self._chunks.put(payload)
-        self.is_empty = False
+        self._take(self._chunks, payloads)
         return None
+
+    def _take(self, queue: _Pieces, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            queue.put(payload)
+        self.is_empty = False

@@ -108,21 +108,26 @@ def test_large_messages_of_one_batch_arrive_one_after_the_other(monkeypatch):
     assert arrived == [[(0, BEAT)], [(2, BEAT)], [batch[0]], [batch[2], batch[3]]]
 
 
-def test_of_a_large_batch_nothing_is_sent_or_its_beginning(monkeypatch):
-    """Whether the rest had room is for consensus to find out: it hears of a refusal only if nothing left."""
-    limits = LinkLimits(queue_bytes=3 * PART_BYTES)
+def test_a_large_batch_is_taken_whole_or_refused_whole():
+    """The host sends again what was refused, so nothing of it may have left."""
+    limits = LinkLimits(queue_bytes=5 * PART_BYTES)
     network, _, one, two = pair(limits=limits)
     network.pump()
     [wire] = network.wires
     wire.near.clogged = True
 
-    first, second = ([(0, append(2 * PART_BYTES, index)) for index in places] for places in ((1, 2), (3, 4)))
-    sent = [one.links.send("K2", first), one.links.send("K2", second)]
+    batches = [
+        [(0, append(2 * PART_BYTES, index)) for index in places] for places in ((1, 2, 3), (4, 5), (6,))
+    ]
+    sent = [one.links.send("K2", batch) for batch in batches]
     wire.near.clogged = False
     network.pump()
 
-    assert sent == [True, False]
-    assert [message for _, _, message in two.owner.messages] == [append(2 * PART_BYTES, 1)]
+    assert sent == [True, False, False]
+    assert [message for _, _, message in two.owner.messages] == [message for _, message in batches[0]]
+    assert one.links.send("K2", batches[1])
+    network.pump()
+    assert [message for _, _, message in two.owner.messages[3:]] == [message for _, message in batches[1]]
 
 
 def test_parts_of_a_large_batch_are_told_until_it_is_whole():

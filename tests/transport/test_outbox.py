@@ -105,6 +105,21 @@ def test_bulk_beyond_its_bound_is_dropped_but_not_the_control_with_it():
     assert [messages for _, messages in received(box)] == [[BEAT], [forward(600)], [forward(300)]]
 
 
+def test_bulk_in_parts_is_taken_or_dropped_together():
+    """Whatever part it is in. Control beside it leaves in any case."""
+    box = outbox(queue=1000)
+    parts = [[(0, forward(400, 1)), (0, BEAT)], [(0, BEAT), (0, forward(400, 2))]]
+    encoded = [(part, codec.encode(part)) for part in parts]
+    assert put(box, forward(300)) is None
+    assert box.put_parts(encoded) == "queue_full"
+    assert received(box) == [(CONTROL, [BEAT]), (CONTROL, [BEAT]), (BULK, [forward(300)])]
+    assert box.put_parts(encoded) is None
+    assert [messages for channel, messages in received(box) if channel == BULK] == [
+        [forward(400, 1)],
+        [forward(400, 2)],
+    ]
+
+
 def test_control_beyond_its_bound_is_dropped():
     """A peer that reads nothing costs no memory, by pings neither."""
     box = outbox(control=200)
