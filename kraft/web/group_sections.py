@@ -102,11 +102,11 @@ def _group(view: ClusterView, known: GroupStatus) -> tuple[tuple[str, Child], ..
 
 
 def _users(view: ClusterView) -> str:
-    """The users as this node knows them; '' if it does not say."""
+    """How many users this node knows, and whether `default` is open; '' if it does not say."""
     facts = view.own.facts
     if not facts.users:
         return ""
-    return f"{facts.users}, default is open" if facts.default_open else str(facts.users)
+    return f"{facts.users} (open)" if facts.default_open else str(facts.users)
 
 
 def _facts(facts: Iterable[tuple[str, Child]]) -> Html:

@@ -33,6 +33,7 @@ WINDOWS = (
 )
 LOAD_SECONDS = 150  # for pictures that are kept: charts with something on them
 DOCS_BYTES_MAX = 80_000  # of one picture in docs/; on a busy machine there is more to draw
+KEYS, KEY_BYTES, MOVED_BYTES_PER_SECOND = 2_500, 10_000, 64 << 10  # the moves take about 50 s and 36 s
 NOON = 1_700_049_600  # 12:00:00 UTC
 
 # The documents show where a package puts things, not where a test does.
@@ -99,6 +100,39 @@ def test_pictures_of_a_good_and_a_bad_day(make_cluster, open_window, pictures, r
         if not name.startswith("status"):
             keep(window, pictures, f"lost-{name}")
 
+    assert all(window.complaints == [] for window in windows.values())
+
+
+def test_pictures_of_groups_whose_slots_move(make_cluster, open_window, pictures):
+    """Three groups of which two give slots away slowly; then without a node that leads one of them."""
+    cluster = make_cluster(cluster={"groups": 3}, snapshot={"bytes_per_second": MOVED_BYTES_PER_SECOND})
+    cluster.start()
+    watched, *others = cluster
+    with watched.client() as client:
+        for number in range(KEYS):
+            assert client.call("SET", f"key:{number}", b"x" * KEY_BYTES) == "OK"
+    windows = {
+        name: open_window(color_scheme=scheme, viewport=size)
+        for name, scheme, size in (
+            ("status-groups", "light", DESK),
+            ("groups-phone-dark", "dark", PHONE),
+            ("groups-wide-dark", "dark", WIDE),
+        )
+    }
+    for window in windows.values():
+        window.look_at(watched)
+    with Load(list(cluster), 2):
+        for first, last, receiver in ((0, 2047, 2), (5462, 7000, 0)):
+            watched.order("MOVE", "SLOTS", first, last, "TO", receiver)
+        for name, window in windows.items():
+            window.wait("() => /moves slots 5462-7000/.test(document.body.textContent)")
+            window.wait("() => parseFloat(document.querySelector('[data-latest=write]').textContent) > 10")
+            keep(window, pictures, name)
+        others[0].kill()
+        for name, window in windows.items():
+            window.wait("() => document.querySelector('.headline').textContent.includes('must not lose')")
+            if not name.startswith("status"):
+                keep(window, pictures, f"fault-{name}")
     assert all(window.complaints == [] for window in windows.values())
 
 

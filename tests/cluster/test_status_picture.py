@@ -1,12 +1,13 @@
 """The pictures of `kraft status` in the documents: `make screenshots` keeps them."""
 
+import socket
 import sysconfig
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import wait_until
+from tests.cluster.harness import maps, wait_until
 from tests.cluster.picture import svg
 from tests.cluster.terminal import Terminal
 
@@ -17,10 +18,23 @@ LINES, COLUMNS = 16, 96
 BYTES_MAX = 20_000
 
 
-def test_pictures_of_the_status(cluster, tmp_path, request):
+@pytest.fixture
+def units(tmp_path, monkeypatch):
+    """Nodes that start now take themselves for units of systemd, so that pictures show no paths."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("INVOCATION_ID", "1")
+        yield
+
+
+@pytest.mark.usefixtures("units")
+def test_pictures_of_the_status(make_cluster, tmp_path, request):
     """All is well; then a look at what is left while a node is dead."""
     folder = Path(request.config.getoption("--screenshots") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
+    cluster = make_cluster()
+    cluster.start()
     address = f"127.0.0.1:{cluster['K1'].http_port}"
     client = cluster.leader()
     for number in range(1000):
@@ -35,10 +49,34 @@ def test_pictures_of_the_status(cluster, tmp_path, request):
     try:
         watching.wait("all well")
         cluster.followers()[0].kill()
-        watching.wait("Connection refused")
+        watching.wait("systemctl status kraft@")
         keep(folder / "status-watch.svg", watching, "no answer")
     finally:
         watching.close()
+
+
+def test_picture_of_moves(make_cluster, tmp_path, request):
+    """Two groups give slots away, at a pace that leaves time to look."""
+    folder = Path(request.config.getoption("--screenshots") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    cluster = make_cluster(cluster={"groups": 3}, snapshot={"bytes_per_second": 64 << 10})
+    cluster.start()
+    with cluster["K1"].client() as client:
+        for number in range(2_000):
+            assert client.call("SET", f"key:{number}", b"x" * 10_000) == "OK"
+        for first, last, receiver in ((0, 2047, 2), (2048, 2303, 1), (5462, 7000, 0)):
+            assert client.call("KRAFT", "MOVE", "SLOTS", str(first), str(last), "TO", str(receiver))
+    wait_until(lambda: all(row["keys"] for row in copied(cluster["K1"])), "both sources copy")
+
+    address = f"127.0.0.1:{cluster['K1'].client_port}"
+    shown = Terminal([KRAFT, "moves", "-s", address], {}, size=(6, COLUMNS))
+    assert shown.end() == 0
+    keep(folder / "moves.svg", shown, "planned")
+
+
+def copied(server):
+    """The moves under way that are not waiting for another one."""
+    return [row for row in maps(server.order("MOVES")) if row["state"] != "planned"] or [{"keys": 0}]
 
 
 def keep(file, terminal, words):
