@@ -44,6 +44,8 @@ class SecureSocket:
         self.completed: Callable[[], None] = _nothing
         self._plain = plain
         self._tls = tls
+        core: Any = getattr(tls, "_sslobj", tls)  # of C: without two calls of Python for each request
+        self._decrypt, self._encrypt = core.read, core.write
         self._incoming, self._outgoing = incoming, outgoing
         self._explain = explain
         self._verify = verify
@@ -74,7 +76,14 @@ class SecureSocket:
         self._incoming.write(data)
         if not self._is_open:
             self._shake_hands()
-        return self._decrypt()
+        room = len(data)  # more than its plain text, unless the beginning of a record came before
+        try:
+            piece: bytes = self._decrypt(room)
+        except ssl.SSLError as error:
+            raise self._unread(error) from None
+        if 0 < len(piece) < room and not (self._incoming.pending or self._outgoing.pending):
+            return piece  # nearly always: one request, in one record
+        return self._read_on(piece, room)
 
     def recvmsg(self, size: int, *_: int) -> tuple[bytes, list[Any], int]:
         """As `recv`; Twisted reads unix sockets so. Nothing comes beside the bytes."""
@@ -85,14 +94,20 @@ class SecureSocket:
 
         More of it may be encrypted already: the next call has to begin with all that is left of `data`.
         """
-        if not self._is_open:
-            raise OSError(errno.ENOTCONN, "nothing is said before the TLS handshake is complete")
-        sent = self._flush() if self._unsent else 0
-        while not self._unsent and sent < len(data):
-            self._covered = self._tls.write(data[sent : sent + PIECE_BYTES])
-            self._unsent = self._outgoing.read()
-            sent += self._flush()
-        return sent
+        if self._unsent or not self._is_open or not 0 < len(data) <= PIECE_BYTES:
+            return self._send_on(data)
+        self._encrypt(data)
+        encrypted = self._outgoing.read()
+        try:
+            count = self._plain.send(encrypted)
+        except OSError as error:
+            if error.errno not in _LATER:
+                raise
+            count = 0
+        if count == len(encrypted):
+            return len(data)
+        self._unsent, self._covered = encrypted[count:], len(data)
+        return 0
 
     def shutdown(self, how: int) -> None:
         """Close one direction or both. That nothing follows is said by an alert (RFC 8446 section 6.1)."""
@@ -126,30 +141,35 @@ class SecureSocket:
         self._is_open = True
         self.completed()
 
-    def _decrypt(self) -> bytes:
-        """All plain text that has come. Raises BlockingIOError if it is less than a record, or SSLError."""
-        pieces = []
+    def _read_on(self, piece: bytes, room: int) -> bytes:
+        """All plain text that has come after `piece`, for which there was so much room. Raises OSError."""
+        pieces = [piece]
         try:
-            while True:
-                piece = self._tls.read(RECORD_BYTES)
+            while piece and (len(piece) == room or self._incoming.pending):
+                room = RECORD_BYTES
+                piece = self._decrypt(room)
                 pieces.append(piece)
-                if not piece:  # the other end closes its direction; what it sends after that does not count
-                    with suppress(OSError):  # reset already
-                        self._plain.shutdown(socket.SHUT_RD)  # so that the next read finds the end
-                if not piece or not self._incoming.pending:
-                    break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self.fault = self._explain(error)
-            with suppress(OSError):
-                self._say()
-            raise
+            raise self._unread(error) from None
+        if not piece:  # the other end closes its direction; what it sends after that does not count
+            with suppress(OSError):  # reset already
+                self._plain.shutdown(socket.SHUT_RD)  # so that the next read finds the end
         if self._outgoing.pending:
             self._say()
-        if not pieces:
-            raise _nothing_yet()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
+
+    def _unread(self, error: ssl.SSLError) -> OSError:
+        """What `recv` raises instead of `error`. Raises OSError if the other end does not read."""
+        if isinstance(error, ssl.SSLWantReadError):  # less than a record has come, or nothing for the reader
+            if self._outgoing.pending:
+                self._say()
+            return _nothing_yet()
+        self.fault = self._explain(error)
+        with suppress(OSError):
+            self._say()  # an alert
+        return error
 
     def _say(self) -> None:
         """Send what TLS itself has to say. Few bytes, so who has no room for them does not read at all."""
@@ -159,6 +179,17 @@ class SecureSocket:
                 raise TlsEnded("it does not read")
         except BlockingIOError:
             raise TlsEnded("it does not read") from None
+
+    def _send_on(self, data: bytes | memoryview) -> int:
+        """As `send`, after what is encrypted and unsent, and in pieces."""
+        if not self._is_open:
+            raise OSError(errno.ENOTCONN, "nothing is said before the TLS handshake is complete")
+        sent = self._flush() if self._unsent else 0
+        while not self._unsent and sent < len(data):
+            self._covered = self._encrypt(data[sent : sent + PIECE_BYTES])
+            self._unsent = self._outgoing.read()
+            sent += self._flush()
+        return sent
 
     def _flush(self) -> int:
         """Send what is encrypted. Returns the bytes of plain text that are sent by that."""
