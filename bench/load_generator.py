@@ -1,8 +1,8 @@
 """A client that sends requests as fast as they are answered (closed loop), or at given times (open loop).
 
-The only argument is a JSON object: host, port, requests, rate, and load with the fields of `loads.Load`. It
-prints one JSON object with the fields of `loads.Outcome`; any reply other than the expected one ends it with
-an error.
+The only argument is a JSON object: host, port, requests, rate, and load and access with the fields of
+`loads.Load` and `loads.Access`. It prints one JSON object with the fields of `loads.Outcome`; any reply other
+than the expected one ends it with an error.
 
 In an open loop requests arrive independently of each other and of the replies, as those of many users do: the
 times between them are exponentially distributed, with a fixed seed. A request is sent at its time even if
@@ -22,6 +22,7 @@ import json
 import random
 import select
 import socket
+import ssl
 import sys
 import time
 from array import array
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench.client import ONE_KEY, command, key
-from bench.loads import KEYS_OF_A_TRANSACTION, Load, Outcome
+from bench.loads import KEYS_OF_A_TRANSACTION, PLAIN, Access, Load, Outcome
 from bench.measure import percentile
 from bench.processes import Address
 
@@ -119,7 +120,7 @@ class Connection:
 
     def receive(self, latencies: list[float]) -> int:
         """Read; add the latency of each complete reply, and return their number."""
-        data = self.socket.recv(1 << 18)
+        data = self._read()
         now, owed, done = time.perf_counter(), self._owed, 0
         received = self._received + data if self._received else data
         while owed and len(received) >= len(owed[0][1]):
@@ -134,12 +135,26 @@ class Connection:
         self._received = received
         return done
 
+    def _read(self) -> bytes:
+        """What has come. A poll does not see what TLS has read and not given yet."""
+        data = self.socket.recv(1 << 18)
+        while isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
+            data += self.socket.recv(1 << 18)
+        return data
 
-def connect(address: Address) -> Connection:
-    """Raises OSError."""
+
+def connect(address: Address, access: Access = PLAIN) -> Connection:
+    """Connect, with TLS and a login if `access` says so. Raises OSError."""
     connected = socket.create_connection(address, timeout=SILENCE_SECONDS)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Connection(connected)
+    if access.authority:
+        context = ssl.create_default_context(cafile=access.authority)
+        connected = context.wrap_socket(connected, server_hostname=address.host)
+    connection = Connection(connected)
+    if access.user:
+        connection.send((command(b"AUTH", access.user.encode(), access.password.encode()), OK), 0.0)
+        connection.receive([])
+    return connection
 
 
 def _unexpected(received: bytes) -> NoReturn:
@@ -149,9 +164,9 @@ def _unexpected(received: bytes) -> NoReturn:
 class LoadGenerator:
     """Sends exchanges over connections to one server, and collects latencies in seconds."""
 
-    def __init__(self, address: Address, clients: int) -> None:
+    def __init__(self, address: Address, clients: int, access: Access = PLAIN) -> None:
         self._poll = select.epoll()  # first: select takes no numbers above 1023
-        self._connections = [connect(address) for _ in range(clients)]
+        self._connections = [connect(address, access) for _ in range(clients)]
         self._by_number = {each.socket.fileno(): each for each in self._connections}
         for number in self._by_number:
             self._poll.register(number, select.EPOLLIN)
@@ -211,11 +226,11 @@ def _silence() -> NoReturn:
     raise SystemExit(f"no reply for {SILENCE_SECONDS:g} s")
 
 
-def run(address: Address, load: Load, requests: int, rate: float) -> Outcome:
+def run(address: Address, load: Load, requests: int, rate: float, access: Access = PLAIN) -> Outcome:
     """Send the requests: `rate` in a second, or as fast as they are answered if it is 0."""
     rounds = -(-min(requests, MOST_REQUESTS) // load.pipeline)
     todo = pipelines(exchanges(load, rounds * load.pipeline), load.pipeline)
-    with contextlib.closing(LoadGenerator(address, load.clients)) as generator:
+    with contextlib.closing(LoadGenerator(address, load.clients, access)) as generator:
         if rate:
             seconds = generator.open_loop(todo, arrivals(rate, len(todo)))
         else:
@@ -239,7 +254,8 @@ def main(argument: str) -> None:
     gc.disable()  # nothing here has cycles, and a collection would look like a slow server
     _wake_exactly()
     try:
-        outcome = run(address, Load(**task["load"]), task["requests"], task["rate"])
+        load, access = Load(**task["load"]), Access(**task["access"])
+        outcome = run(address, load, task["requests"], task["rate"], access)
     except OSError as error:
         raise SystemExit(f"{address}: {error}") from error
     print(json.dumps(asdict(outcome)))

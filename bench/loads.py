@@ -87,6 +87,18 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """How clients connect: with TLS if `authority` is the file of a CA, and as `user` if any."""
+
+    authority: str = ""
+    user: str = ""
+    password: str = ""
+
+
+PLAIN = Access()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The client's measurements: replies per second, and latency of a request or of a whole pipeline.
 
@@ -139,18 +151,22 @@ MIXED = (
 )
 
 
-def run(load: Load, address: Address, requests: int) -> Outcome:
+def run(load: Load, address: Address, requests: int, access: Access = PLAIN) -> Outcome:
     """Load a server that accepts RESP and inline commands, as fast as it replies."""
     if load.generated:
-        return generate(load, address, requests)
-    return _redis_benchmark(load, address, requests)
+        return generate(load, address, requests, access=access)
+    return _redis_benchmark(load, address, requests, access)
 
 
-def _redis_benchmark(load: Load, address: Address, requests: int) -> Outcome:
+def _redis_benchmark(load: Load, address: Address, requests: int, access: Access) -> Outcome:
     command = [
         "redis-benchmark", "-h", address.host, "-p", str(address.port), "-c", str(load.clients),
         "-P", str(load.pipeline), "-d", str(load.value_bytes), "-n", str(requests), "--csv", "-e",
     ]  # fmt: skip
+    if access.authority:
+        command += ["--tls", "--cacert", access.authority]
+    if access.user:
+        command += ["--user", access.user, "-a", access.password]
     if load.keys:
         command += ["-r", str(load.keys)]
     if load.operation == "incr":
@@ -177,12 +193,15 @@ def parse_redis_benchmark(text: str, requests: int) -> Outcome:
     return Outcome(requests, float(row["rps"]), float(row["p50_latency_ms"]), float(row["p99_latency_ms"]))
 
 
-def generate(load: Load, address: Address, requests: int, rate: float = 0.0) -> Outcome:
+def generate(
+    load: Load, address: Address, requests: int, rate: float = 0.0, access: Access = PLAIN
+) -> Outcome:
     """Load a server with the load generator: `rate` requests per second, or 0 as fast as it replies.
 
     It sends at most `load_generator.MOST_REQUESTS`.
     """
-    task = {**address._asdict(), "requests": requests, "rate": rate, "load": asdict(load)}
+    task = {**address._asdict(), "requests": requests, "rate": rate}
+    task |= {"load": asdict(load), "access": asdict(access)}
     done = finish([sys.executable, "-m", "bench.load_generator", json.dumps(task)])
     return Outcome(**json.loads(done.stdout))
 

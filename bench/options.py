@@ -14,6 +14,7 @@ from bench.machine import python_of
 from bench.measure import available_bytes
 from bench.processes import ROOT, BenchError
 from bench.progress import say
+from bench.secured import TlsKraft, UsersKraft
 from bench.systems import Bare, Kraft, OtherSketch, Sketch
 
 RESULTS = ROOT / "bench-results"
@@ -167,6 +168,8 @@ def factories(options: argparse.Namespace, directory: Path) -> tuple[dict[str, F
         "sketch": lambda: Sketch(scratch(directory, "sketch")),
         "kraft-1": lambda: Kraft(scratch(directory, "kraft-1"), 1),
         "kraft-3": lambda: Kraft(scratch(directory, "kraft-3"), 3),
+        "tls-3": lambda: TlsKraft(scratch(directory, "tls-3"), 3),
+        "users-3": lambda: UsersKraft(scratch(directory, "users-3"), 3),
         "etcd": lambda: etcd.Etcd(scratch(directory, "etcd")),
     }
     wanted = _words(options.systems)

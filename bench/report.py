@@ -38,10 +38,13 @@ RATIOS = (
     ("kraft-3", "bare"),
     ("kraft-1", "kraft-3"),
     ("kraft-3 follower", "kraft-3"),
+    ("tls-3", "kraft-3"),
+    ("users-3", "kraft-3"),
     ("other-sketch", "sketch"),
 )
 """(numerator, denominator) of each printed ratio. A cluster given by its address is one more denominator."""
 OWN = ("kraft-3", "other-python-3")
+SECURED = ("tls-3", "users-3")
 
 GOALS: dict[tuple[str, str], dict[str, tuple[float, float | None]]] = {
     ("kraft-3", "sketch"): {
@@ -77,6 +80,8 @@ GOALS: dict[tuple[str, str], dict[str, tuple[float, float | None]]] = {
         "GET 50": (0.5, 0.7),
         "GET 50 x 16": (0.5, 0.7),
     },
+    ("tls-3", "kraft-3"): {"SET 50": (0.8, None), "GET 50": (0.8, None)},
+    ("users-3", "kraft-3"): {"SET 50": (0.97, None), "GET 50": (0.97, None)},
 }
 """For the median of a ratio: the least acceptable value, and the goal. redisraft is the name that
 docs/performance.md proposes for `--address`.
@@ -162,16 +167,21 @@ def _ratio_row(samples: Samples, load: str, above: str, below: str) -> list[str]
 
 
 def relative_table(samples: Samples, field: str, peers: Sequence[str] = ()) -> str:
-    """Render a figure of three kraft nodes relative to the others', lower is better; "" without both."""
+    """Render a figure of three kraft nodes relative to the others', and that with TLS or users to theirs.
+
+    Lower is better; "" without two systems to compare.
+    """
     systems = ordered(samples, "system")
-    below = [name for name in (*peers, "other-python-3", "earlier-3", "sketch", "etcd") if name in systems]
-    if "kraft-3" not in systems or not below:
+    others = (*peers, "other-python-3", "earlier-3", "sketch", "etcd")
+    pairs = [("kraft-3", name) for name in others if name in systems]
+    pairs += [(name, "kraft-3") for name in SECURED if name in systems]
+    if "kraft-3" not in systems or not pairs:
         return ""
     rows = []
     for load in ordered(samples, "load"):
-        values = [ratios(samples, load, "kraft-3", name, field) for name in below]
+        values = [ratios(samples, load, *pair, field) for pair in pairs]
         rows.append([load, *(Spread.of(value).text(".2f") if value else "-" for value in values)])
-    return table(["load", *(f"kraft-3 / {name}" for name in below)], rows)
+    return table(["load", *(f"{above} / {below}" for above, below in pairs)], rows)
 
 
 def memory_table(samples: Samples) -> str:

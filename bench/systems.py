@@ -18,6 +18,7 @@ class System:
     """The common part of all systems. `directory` is exclusive to the system."""
 
     name = ""
+    access = loads.PLAIN  # of the clients of a load; others connect without TLS, as no user
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -52,11 +53,11 @@ class System:
         """Run a load against a view, as fast as it replies."""
         if not load.reads:
             self._value_bytes.pop(load.keys, None)
-        return loads.run(load, address, requests)
+        return loads.run(load, address, requests, self.access)
 
     def paced(self, load: Load, address: Address, requests: int, rate: float) -> Outcome:
         """Run a load at `rate` requests per second whatever the replies do, or as fast as it replies if 0."""
-        return loads.generate(load, address, requests, rate)
+        return loads.generate(load, address, requests, rate, self.access)
 
     def pids(self) -> list[int]:
         """Return the process ids of the system."""
@@ -186,8 +187,12 @@ class Kraft(System):
                 client=client,
                 http=http,
             )
-            self._node(f"n{number}", text)
+            self._node(f"n{number}", self.secured(f"n{number}", text))
         wait_for(self.healthy, self.name, self.processes)
+
+    def secured(self, name: str, text: str) -> str:  # noqa: ARG002 - of these nodes all are alike
+        """Return the configuration `text` of a node with what it needs for TLS or users; here nothing."""
+        return text
 
     def _node(self, name: str, text: str) -> None:
         directory = self.directory / name
