@@ -3,7 +3,8 @@
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +31,7 @@ examples:
   kraft backup --to /backup                         an image of all data, fetched from a node and verified
   kraft backup --to /backup -s 10.0.0.2:10011       from this node
   kraft backup --to /backup --name before-upgrade   its name, instead of the time
+  kraft backup --to /backup --keep 7                the newest seven images stay, older ones are removed
   kraft backup --to /backup --key-file backup.key   encrypted; openssl rand -hex 32 > backup.key makes a key
   kraft backup --to s3://bucket/kraft               into an object store; AWS_ENDPOINT_URL may name it
   kraft backup copy /backup --to s3://bucket/kraft  what the store lacks of a directory, with the shipped log
@@ -62,6 +64,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", metavar="DIR", help="for copy, list and verify; or s3://BUCKET")
     parser.add_argument("--to", metavar="DIR", help="the backup directory, or s3://BUCKET/PREFIX")
     parser.add_argument("--name", help="of the image (default: the time)")
+    parser.add_argument(
+        "--keep",
+        type=int,
+        default=0,
+        metavar="N",
+        help="remove all but the newest N images (default 0: none)",
+    )
     parser.add_argument("--key-file", metavar="FILE", help="encrypt, or read what is encrypted")
     parser.add_argument(
         "--bytes-per-second",
@@ -80,6 +89,10 @@ def run(chosen: argparse.Namespace) -> int:
         if chosen.action == "make":
             if chosen.to is None or chosen.source is not None:
                 raise WrongUsage("kraft backup --to DIR makes an image; list DIR and verify DIR look at them")
+            if chosen.keep < 0 or (chosen.keep and is_url(chosen.to)):
+                raise WrongUsage(
+                    "--keep N counts images of a directory; a bucket has a lifecycle rule for that"
+                )
             return _make_there(chosen, key) if is_url(chosen.to) else _make(chosen, Path(chosen.to), key)
         if chosen.source is None:
             raise WrongUsage(f"kraft backup {chosen.action} needs a directory")
@@ -128,7 +141,10 @@ def _make(chosen: argparse.Namespace, to: Path, key: BackupKey | None) -> int:
         )
     try:
         archive = Archive.of_cluster(to, image.head.cluster, key)
-        with display().work(f"fetching {name} from {image.server}", "bytes") as report:
+        with (
+            _kept(archive, chosen.keep) as removed,
+            display().work(f"fetching {name} from {image.server}", "bytes") as report,
+        ):
             manifest = write_image(image, archive.folder, name, key, report)
     finally:
         image.close()
@@ -136,14 +152,33 @@ def _make(chosen: argparse.Namespace, to: Path, key: BackupKey | None) -> int:
     if is_url(chosen.to):
         folder = f"{chosen.to.rstrip('/')}/{archive.folder.name}/{name}"
     if chosen.json:
-        print(json.dumps({"directory": folder, "verified": True, **facts(manifest)}, indent=2))
+        told = {"directory": folder, "verified": True, "removed": removed, **facts(manifest)}
+        print(json.dumps(told, indent=2))
         return 0
     display().show(
         line(Span("done", GOOD), ": ", Span(folder, STRONG)),
         line(f"{manifest.keys} keys, {manifest.bytes} bytes, {manifest.place}; read back and verified"),
+        *([line(f"removed: {', '.join(removed)}")] if removed else []),
         line(f"next: kraft restore {folder} --data-dir DIR --id ID shows what a restore would do"),
     )
     return 0
+
+
+@contextmanager
+def _kept(archive: Archive, keep: int) -> Iterator[list[str]]:
+    """Remove all images but the newest `keep` at the end; the names are in the list then. 0 keeps all."""
+    removed: list[str] = []
+    if not keep:
+        yield removed
+        return
+    if not archive.lock():
+        raise BackupError(f"{archive.folder}: a node writes here and removes images itself: leave --keep out")
+    try:
+        archive.remove_leftovers()
+        yield removed
+        removed += archive.prune(keep)
+    finally:
+        archive.unlock()
 
 
 def _name(text: str) -> str:

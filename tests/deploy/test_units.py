@@ -46,14 +46,15 @@ def test_the_units_are_valid(need, folder):
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_the_exposure_stays_low(need, folder):
+@pytest.mark.parametrize("unit", ["kraft@K1.service", "kraft-backup@K1.service"])
+def test_the_exposure_stays_low(need, folder, unit):
     report = subprocess.run(
-        [need("systemd-analyze"), "security", "--offline=true", folder / "kraft@K1.service"],
+        [need("systemd-analyze"), "security", "--offline=true", folder / unit],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    overall = re.search(r"Overall exposure level for kraft@K1.service: (\S+)", report)
+    overall = re.search(rf"Overall exposure level for {unit}: (\S+)", report)
     assert overall is not None, report
     assert float(overall[1]) <= EXPOSURE_MAX
 

@@ -1,0 +1,76 @@
+"""`kraft backup --to` without a node: which images stay in the directory."""
+
+import json
+
+import pytest
+
+from kraft.backup.archive import Archive
+from kraft.cli import backup
+from kraft.cli.main import main
+from tests.backup.sources import CLUSTER, START_MS, FakeSource, Twin, history
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def days(monkeypatch):
+    """Lets `kraft backup` find a cluster in which another write was made each time."""
+    twin = Twin()
+    made: list[FakeSource] = []
+
+    def image(*_: object) -> FakeSource:
+        twin.apply(history(twin.index + 1, twin.index + 1))
+        source = FakeSource(twin, created_ms=START_MS + len(made) * DAY_MS)
+        source.server = "10.0.0.1:10011"  # type: ignore[attr-defined]
+        made.append(source)
+        return source
+
+    monkeypatch.setattr(backup, "RemoteImage", image)
+    return made
+
+
+def names(directory):
+    return [image.name for image, _ in Archive.of_cluster(directory, CLUSTER, None).good_images()]
+
+
+def test_all_images_stay_without_keep(tmp_path, days):
+    for day in range(4):
+        assert main(["backup", "--to", str(tmp_path), "--name", f"day-{day}"]) == 0
+    assert names(tmp_path) == [f"day-{day}" for day in range(4)]
+    assert all(source.closed for source in days)
+
+
+def test_the_newest_images_stay(tmp_path, days, capsys):
+    for day in range(4):
+        assert main(["backup", "--to", str(tmp_path), "--name", f"day-{day}", "--keep", "2", "--json"]) == 0
+        removed = [f"day-{day - 2}"] if day > 1 else []
+        assert json.loads(capsys.readouterr().out)["removed"] == removed
+    assert names(tmp_path) == ["day-2", "day-3"]
+    assert main(["backup", "--to", str(tmp_path), "--name", "day-4", "--keep", "1"]) == 0
+    assert "removed: day-2, day-3" in capsys.readouterr().out
+    assert names(tmp_path) == ["day-4"]
+
+
+def test_an_image_that_is_not_made_removes_none(tmp_path, days, monkeypatch):
+    for day in range(2):
+        assert main(["backup", "--to", str(tmp_path), "--name", f"day-{day}"]) == 0
+    assert main(["backup", "--to", str(tmp_path), "--name", "day-1", "--keep", "1"]) == 1
+    assert names(tmp_path) == ["day-0", "day-1"]
+
+
+def test_where_a_node_keeps_its_backups_nothing_is_removed(tmp_path, days, capsys):
+    node = Archive.of_cluster(tmp_path, CLUSTER, None)
+    assert node.lock()
+    assert main(["backup", "--to", str(tmp_path), "--keep", "1"]) == 1
+    assert "a node writes here and removes images itself: leave --keep out" in capsys.readouterr().err
+    assert days[0].closed
+    node.unlock()
+    assert main(["backup", "--to", str(tmp_path), "--keep", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    "options", [["--to", "s3://bucket/kraft", "--keep", "2"], ["--to", "b", "--keep", "-1"]]
+)
+def test_what_cannot_be_kept_is_wrong_usage(options, capsys):
+    assert main(["backup", *options]) == 2
+    assert "--keep N counts images of a directory" in capsys.readouterr().err
