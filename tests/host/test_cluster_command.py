@@ -91,6 +91,26 @@ def test_a_group_is_not_left_out_for_good_while_nobody_knows_the_new_node():
     assert leaders.changed() == [0, 1]
 
 
+def test_no_group_is_left_out_because_all_leaders_knew_the_node_of_before():
+    """They had links to an old copy of its directory. By now the leader of group 0 has met the new K2."""
+    leaders = Leaders()
+    leaders.rehearsals = dict.fromkeys(range(3), f"{DONE} old")
+    rehearsals = [{0: f"{DONE} new", 1: "OK new", 2: "OK new"}]
+
+    def ask(group, command, done):
+        if not isinstance(command, Rehearse):
+            leaders.rehearsals |= rehearsals.pop() if rehearsals else {}
+        Leaders.ask(leaders, group, command, done)
+
+    ClusterCommand(3, ask, leaders.answers.append).change(REPLACE)
+    assert leaders.answers == ["OK"]
+    assert leaders.changed() == [0, 1, 2]
+    leaders.rehearsals = dict.fromkeys(range(3), f"{DONE} old")
+    leaders.after = f"{DONE} new"
+    assert str(leaders.change(REPLACE)) == OTHER_NODE, "groups 1 and 2 have not met it"
+    assert leaders.changed() == [0]
+
+
 def test_a_change_that_is_half_done_is_finished():
     leaders = Leaders()
     leaders.rehearsals, leaders.after = {0: f"{DONE} new", 1: "OK", 2: "OK"}, f"{DONE} new"

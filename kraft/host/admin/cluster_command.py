@@ -83,9 +83,10 @@ class ClusterCommand:
             self._done(AdminRefused(OTHER_NODE if self._again else f"nothing was done: {OTHER_NODE}"))
         elif not left and self._again:
             self._done("OK")
-        elif not left:
-            self._ask(0, command, self._done)  # which says so
         else:
+            left = left or [
+                0
+            ]  # group 0 says why there is nothing to do, unless it has found something by now
             first: list[int] = [group for group in left if not group]
             others: list[int] = [group for group in left if group]
             order = [others, first] if isinstance(command, Remove) else [first, others]
