@@ -98,14 +98,14 @@ def test_a_slot_goes_to_another_group_with_its_keys(cluster):
 
 def test_many_keys_go_in_several_imports_while_they_change(cluster):
     for number in range(40):
-        cluster.write(1, Put(b"{a}%d" % number, b"v" * 300), Put(b"{b}%d" % number, b""))
+        cluster.write(1, Put(b"{a}%d" % number, b"v" * 10_000), Put(b"{b}%d" % number, b""))
     cluster.move()
     changed = [number for number in range(40) if change(cluster, number)]
     assert changed
     assert cluster.run(20, cluster.over)
     space = cluster.spaces(0)[0]
     for number in range(40):
-        expected = (b"changed" if number % 2 else None) if number in changed else b"v" * 300
+        expected = (b"changed" if number % 2 else None) if number in changed else b"v" * 10_000
         assert space.get(b"{a}%d" % number) == expected
     assert len(cluster.spaces(1)[0]) == 40
     assert sum(p.host.moves.counts.moved for p in cluster.processes()) == 1
@@ -313,7 +313,7 @@ def test_tokens_go_with_their_slot(cluster):
 
 def test_all_keys_of_the_source_may_go_meanwhile(cluster):
     for number in range(30):
-        cluster.write(1, Put(b"{a}%d" % number, b"v" * 300))
+        cluster.write(1, Put(b"{a}%d" % number, b"v" * 3_000))
     cluster.move()
     assert cluster.run(5, lambda: any(status.keys for status in cluster.host("K1").moves.status()))
     cluster.write(1, Flush())

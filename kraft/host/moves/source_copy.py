@@ -68,9 +68,16 @@ class SourceCopy:
         return self._bytes
 
     def chunk(self, most: int) -> Chunk:
-        """What is to be sent next, of about `most` bytes. It may be nothing before the walk is over."""
+        """What is to be sent next, of about `most` bytes.
+
+        It is nothing while the walk goes on and little waits: of 1,000 keys that are looked at, maybe ten
+        are in these slots, and each chunk costs the receiver an entry.
+        """
         self._note()
-        self._go_on()
+        if not self.walked and self._is_short(most):
+            self._go_on()
+            if not self.walked and self._is_short(most):
+                return (), ()
         size, rows = 0, []
         for key in list(islice(self._waiting, WALKED_KEYS)):
             if size >= most:
@@ -89,18 +96,21 @@ class SourceCopy:
         self._end_walk()
         self._rows = []
 
+    def _is_short(self, most: int) -> bool:
+        """Whether what waits is too little for an entry of its own."""
+        return self._bytes < most and len(self._waiting) + len(self._tokens) < WALKED_KEYS
+
     def _go_on(self) -> None:
-        """Look at more keys or tokens, unless enough wait."""
-        if self._walk is not None:
-            if len(self._waiting) < WALKED_KEYS:
-                piece = self._walk.piece(WALKED_KEYS)
-                if piece is None:
-                    self._end_walk()
-                else:
-                    self._want(piece)
-        elif self._rows and len(self._tokens) < WALKED_KEYS:
+        """Look at more keys, and at more tokens after all keys."""
+        if self._walk is None:
             self._want_tokens(self._rows[-WALKED_KEYS:])
             del self._rows[-WALKED_KEYS:]
+            return
+        piece = self._walk.piece(WALKED_KEYS)
+        if piece is None:
+            self._end_walk()
+        else:
+            self._want(piece)
 
     def _end_walk(self) -> None:
         if self._walk is not None:

@@ -65,21 +65,21 @@ class Sweeper:
         self._go_on(keyspace, move)
 
     def _go_on(self, keyspace: Keyspace, move: Move) -> None:
-        """Remove the next keys; a look at keys of other slots alone is followed by a pause."""
+        """Look at more keys, until enough are found for a step; each look is followed by a pause."""
         walk = self._walk
-        if not self._keys:
-            same = walk is not None and self._state.machine.keyspace is keyspace
-            piece = walk.piece(WALKED_KEYS) if walk is not None and same else None
-            if piece is None:
-                self._end()
-                return
-            self._keys = [key for key in piece if move.first <= slot_of(key) <= move.last]
-        keys = self._next()
-        if keys:
+        if walk is None or self._state.machine.keyspace is not keyspace:
+            self._end()
+            return
+        more = len(self._keys) < WALKED_KEYS
+        piece = walk.piece(WALKED_KEYS) if more else None
+        if piece is not None:
+            self._keys += [key for key in piece if move.first <= slot_of(key) <= move.last]
+            self._clock.call_later(PAUSE_SECONDS, partial(self._go_on, keyspace, move))
+        elif keys := self._next():
             swept = partial(self._swept, keyspace, move)
             self._requests.write(self._group, [Sweep(move.number, keys)], sum(map(len, keys)), swept)
         else:
-            self._clock.call_later(PAUSE_SECONDS, partial(self._go_on, keyspace, move))
+            self._end()
 
     def _next(self) -> tuple[bytes, ...]:
         """Keys of about one batch."""
