@@ -94,7 +94,7 @@ REGRESSIONS = (
     # -> host/test_groups: an_administrator_hears_soon_of_a_leader_that_is_lost, a_rehearsal_goes_on_...
     61_000,
     63_077,
-    # group 0 alone replaced a node with an empty directory: all leaders knew the old copy when they were asked
+    # group 0 alone replaced a node with an empty directory: all leaders had known the old copy
     # -> host/test_cluster_command: no_group_is_left_out_because_all_leaders_knew_the_node_of_before
     204_051,
     # the judge gave up: each of 119 scripts without an answer may have done something, or nothing

@@ -86,7 +86,7 @@ class ClusterCommand:
         else:
             left = left or [
                 0
-            ]  # group 0 says why there is nothing to do, unless it has found something by now
+            ]  # group 0 says why there is nothing to do, unless there is by now
             first: list[int] = [group for group in left if not group]
             others: list[int] = [group for group in left if group]
             order = [others, first] if isinstance(command, Remove) else [first, others]
