@@ -374,7 +374,7 @@ def run(seed: int, *, moving: bool = False) -> World:
         lambda: in_force(cluster) and not any(client.open for client in clients) and not unfinished(cluster),
     )
     demand(calm, f"{unfinished(cluster)} transactions are not over, or clients have no answer")
-    cluster.run(MOVED_SECONDS, lambda: not moves_left(cluster))
+    cluster.run(MOVED_SECONDS, lambda: not (moves.faults.asked or moves_left(cluster)))
     demand(not moves_left(cluster), f"moves of slots do not end: {moves_left(cluster)}")
     lists = {}
     for home in range(cluster.homes.count):

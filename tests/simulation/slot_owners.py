@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kraft.host.group.group import Group
-from kraft.kv.slot_map import static_ranges
+from kraft.kv.slot_map import MapRange, static_ranges
 from kraft.kv.slots import SlotRange, SlotState, SlotTable
 from tests.simulation.violation import demand
 
@@ -50,15 +50,26 @@ def _in_state(parts: Iterable[tuple[int, SlotRange]], state: SlotState) -> list[
     return [group for group, part in parts if part.state == state]
 
 
+def _merged(ranges: Iterable[MapRange]) -> list[tuple[int, int, int]]:
+    """First slot, last slot and group; those of one group that follow each other are joined."""
+    found: list[tuple[int, int, int]] = []
+    for group, same in groupby(ranges, lambda each: each.group):
+        parts = list(same)
+        found.append((parts[0].first, parts[-1].last, group))
+    return found
+
+
 def moves_left(cluster: "SimulatedCluster") -> str:
     """What is not over of moves of slots on the members of a cluster, '' if everything is."""
     hosts = {p.id: p.host for p in cluster.processes() if p.id in cluster.members()}
+    newest = max((host.slots.version for host in hosts.values()), default=0)
     for id_, host in hosts.items():
+        if host.slots.version < newest:
+            return f"{id_} knows the map {host.slots.version}, and others {newest}"
         if plan := host.slots.plan:
             if plan.moves:
                 return f"{id_} knows planned moves: {plan.moves}"
-            known = [each[2] for each in host.slots.ranges()]
-            if [group for group, _ in groupby(each.group for each in plan.ranges)] != known:
+            if _merged(plan.ranges) != host.slots.ranges():
                 return f"the map is {plan.ranges}, and {id_} knows {host.slots.ranges()}"
         for group in host.groups.values():
             table = group.state.machine.keyspace.slots

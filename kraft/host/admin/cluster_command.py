@@ -84,9 +84,7 @@ class ClusterCommand:
         elif not left and self._again:
             self._done("OK")
         else:
-            left = left or [
-                0
-            ]  # group 0 says why there is nothing to do, unless there is by now
+            left = left or [0]  # group 0 says why there is nothing to do, unless there is by now
             first: list[int] = [group for group in left if not group]
             others: list[int] = [group for group in left if group]
             order = [others, first] if isinstance(command, Remove) else [first, others]
