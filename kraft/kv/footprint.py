@@ -87,6 +87,19 @@ def declared(command: Any) -> Footprint:
     return footprint(command)
 
 
+def first_key(command: Any) -> bytes | None:
+    """The first key of a command on its way to the leader, None if it has none.
+
+    Of a transaction it is that of the first step with one: the same whenever the same words are sent.
+    """
+    for step in command.steps if type(command) is Exec else (command,):
+        found = declared(step)
+        for name in (*found.written, *found.read):
+            if isinstance(name, bytes):
+                return name
+    return None
+
+
 def together(parts: Sequence[Footprint]) -> Footprint:
     """The union, without names that come twice."""
     written = dict.fromkeys([name for part in parts for name in part.written])

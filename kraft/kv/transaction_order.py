@@ -25,6 +25,7 @@ from kraft.kv.commands import (
     Close,
     Command,
     Commit,
+    CommitOnce,
     Forget,
     Release,
     Resolve,
@@ -42,7 +43,7 @@ def may_apply(command: Command, group: int, machines: Machines) -> bool:
     """Whether what `command`, the next one in the log of `group`, rests on is applied in `machines`."""
     machine = machines[group]
     match command:
-        case Commit(id=id_):
+        case Commit(id=id_) | CommitOnce(id=id_):
             return knows(machine, id_) or all(
                 _has_prepared(machines.get(each), id_) for each in command.participants
             )

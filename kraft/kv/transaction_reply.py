@@ -27,6 +27,7 @@ class StepOutcome(IntEnum):
     FORGOTTEN = 10
     PREMATURE = 11  # the leader did not log it: `CommandFailure.PREMATURE`
     NOT_OWNER = 12  # the slot of a key belongs to another group
+    TOKEN = 13  # that of KRAFT ONCE is known, or there is no room for it
 
 
 class TransactionReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -34,8 +35,8 @@ class TransactionReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `replies`, of PREPARED and COMMITTED, is the reply of an `Exec` with the same steps; None for COMMITTED
     when it is not known any more. `reason` says why ABORTED was decided, if this step decided it: LOCKED,
-    CHANGED, CONFLICT or NOT_OWNER. `holder` and its `home` are of the transaction that has LOCKED a key, None
-    when it is a slot that is frozen.
+    CHANGED, CONFLICT, NOT_OWNER, or TOKEN, whose `replies` is the reply to the client. `holder` and its
+    `home` are of the transaction that has LOCKED a key, None when it is a slot that is frozen.
 
     `revision` of RESOLVED is that of its changes. That of PREPARED is provisional: what `work` changed has it
     in `replies`, and gets another one when it takes effect: see `with_revision`.

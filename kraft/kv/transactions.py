@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from kraft.kv.commands import Commit, Decide, Exec, Forget, Prepare, Resolve, TransactionId
+from kraft.kv.commands import Commit, CommitOnce, Decide, Exec, Forget, Prepare, Resolve, TransactionId
 from kraft.kv.commands.transaction import LIFE_MS, NUMBER_BYTES, transaction_name
 from kraft.kv.execution import Run, execute
 from kraft.kv.footprint import Footprint, footprint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.ledger import LedgerKind
-from kraft.kv.once import FORGOTTEN_PER_USE
+from kraft.kv.once import FORGOTTEN_PER_USE, remember, settled
 from kraft.kv.prepared import decode_prepared, prepare_work
 from kraft.kv.replies import CommandFailure, Reply, decode_replies, encode_replies
 from kraft.kv.state import MachineState
@@ -83,12 +83,34 @@ def commit(state: MachineState, command: Commit, run: Run) -> Reply:
         reason, holder, home = refusal.outcome, refusal.holder, refusal.home
         return _reply(StepOutcome.ABORTED, reason=reason, holder=holder, home=home)
     replies = execute(state, command.work.steps, run)
-    if command.participants:
-        decision = Decision(id_, tuple(sorted(command.participants)))
-        _put_decision(state, decision, encode_replies((replies,)))
-    else:
-        _finish(state, id_, committed=True)
+    _record(state, id_, command.participants, replies)
     return _reply(StepOutcome.COMMITTED, replies=replies)
+
+
+def commit_once(state: MachineState, command: CommitOnce, _: Run) -> Reply:
+    """Let what was prepared here take effect, and remember its token; or record that it is aborted."""
+    space, id_ = state.keyspace, command.id
+    _advance(state, id_, command.mark)
+    known = _decided(state, id_)
+    if known is not None:
+        return known.to_reply()
+    if _is_old(state, id_):
+        return _reply(StepOutcome.TOO_OLD)
+    row = space.ledger.get(_PREPARED, id_.name)
+    token = settled(space.ledger, state.stamp, command.token)
+    if row is None or token is not None:
+        if row is not None:
+            _release(state, id_)
+        _finish(state, id_, committed=False)
+        if token is None:
+            return _reply(StepOutcome.ABORTED, reason=StepOutcome.LOCKED)
+        state.repeats += token.repeats
+        return _reply(StepOutcome.ABORTED, reason=StepOutcome.TOKEN, replies=token.reply)
+    decode_prepared(row.value).install(state)
+    _release(state, id_)
+    remember(state, command.token, decode_replies(command.reply)[0])
+    _record(state, id_, command.participants, None)
+    return _reply(StepOutcome.COMMITTED)
 
 
 def resolve(state: MachineState, command: Resolve, _: Run) -> Reply:
@@ -243,6 +265,14 @@ def _finish(state: MachineState, id_: TransactionId, *, committed: bool, revisio
         state.keyspace.transactions.finish(id_.name)
 
 
+def _record(state: MachineState, id_: TransactionId, participants: tuple[int, ...], replies: Reply) -> None:
+    """Record that the transaction is committed, for as long as one of its participants may ask."""
+    if participants:
+        _put_decision(state, Decision(id_, tuple(sorted(participants))), encode_replies((replies,)))
+    else:
+        _finish(state, id_, committed=True)
+
+
 def _put_decision(state: MachineState, decision: Decision, replies: bytes) -> None:
     name = decision.id.name
     state.keyspace.ledger.put(_DECISION, name, _encode(_Decided(decision, replies)), state.revision)
@@ -267,6 +297,7 @@ _decode_decided = msgspec.msgpack.Decoder(_Decided).decode
 FUNCTIONS: dict[type, Callable[[MachineState, Any, Run], Reply]] = {
     Prepare: prepare,
     Commit: commit,
+    CommitOnce: commit_once,
     Resolve: resolve,
     Forget: forget,
     Decide: decide,

@@ -16,13 +16,14 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
     5         Open Import Freeze Activate Cancel Unfreeze Release Sweep Close
               PlanMove RenewMove StopMove EndMove
     6         PlanMoves AddGroups
+    7         CommitOnce
 """
 
 from kraft.int64 import parse_int64
 from kraft.kv.errors import UnknownCommand
 
 MACHINE_VERSION_MIN = 1
-MACHINE_VERSION = 6
+MACHINE_VERSION = 7
 
 
 def encode_version(version: int) -> bytes:

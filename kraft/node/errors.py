@@ -49,6 +49,10 @@ class EntryTooLarge(Refused):
     """What would be logged does not fit into one entry. Argument: the most bytes of an entry."""
 
 
+class ReplyTooLong(Refused):
+    """What a token would have to remember of a transaction over several groups. Argument: the most bytes."""
+
+
 class NotOwner(Refused):
     """The slot of a key belongs to another group by now. Argument: the id of the group that was asked."""
 

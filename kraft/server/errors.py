@@ -17,6 +17,7 @@ from kraft.node.errors import (
     NotLeader,
     NotOwner,
     Refused,
+    ReplyTooLong,
     Stopping,
     TooManyWaiters,
     TooMuch,
@@ -48,9 +49,13 @@ SCRIPT_REVISION = (
     " are known later"
 )
 FOREIGN_KEY = "ERR Script attempted to access a non local key in a cluster node"
-ONCE_SEVERAL = (
-    "CROSSSLOT KRAFT ONCE remembers its token in one group, and these keys are in several; nothing was done:"
-    " give the keys one hash tag, or see docs/once.md"
+ONCE_WATCHED = (
+    "CROSSSLOT KRAFT ONCE remembers its token with the first key of the transaction, which has none; nothing"
+    " was done: watched keys in several groups need a command with a key"
+)
+ONCE_REVISION = (
+    "CROSSSLOT KRAFT CAS and LOCK reply revisions, which are known later than KRAFT ONCE remembers the reply"
+    " with keys in several groups; nothing was done: give the keys one hash tag, or leave the token out"
 )
 GUARD_ALL = (
     "CROSSSLOT a lock guards commands in its own group only, and this one concerns all groups;"
@@ -117,6 +122,10 @@ _OUTCOMES: dict[type[Exception], str] = {
         "ERR the keys of this command or transaction, which others change at the same time, hold more than"
         " {0} bytes in one group; nothing was done. Use fewer keys or smaller values, or give all keys one"
         " hash tag"
+    ),
+    ReplyTooLong: (
+        "ERR the reply exceeds {0} bytes, and KRAFT ONCE would have to remember it; nothing was done. Read"
+        " less in the transaction, or give all keys one hash tag"
     ),
     DiskFull: "MISCONF Errors writing to the log: {0}",
     CheckpointFailed: (

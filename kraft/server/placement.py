@@ -86,6 +86,9 @@ class Placement:
             step = limits.added(spec.run(request))
         elif isinstance(spec, ScriptSpec):
             step = limits.called(spec.run(request), context.state)
+        once = limits.added(step) if type(step) is kv.Once else None
+        if isinstance(once, kv.Once):
+            step = once.command
         execution = Execution(
             context,
             (Queued(spec, request, step),),
@@ -94,6 +97,8 @@ class Placement:
             sum(map(len, request)),
             port.routing.group_of_key,
         )
+        if isinstance(once, kv.Once):
+            execution.use_token(once)
         obstacle = execution.obstacle(port.host)
         if obstacle:
             raise Rejected(f"ERR '{spec.name}' {obstacle}")

@@ -12,6 +12,7 @@ from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
 from kraft.host.transactions.coordinator import TransactionDone
 from kraft.host.transactions.ports import Computation
+from kraft.host.transactions.token_use import TokenUse
 from kraft.kv.commands import Command, Exec, Lock
 from kraft.kv.keyspace import IndexType
 from kraft.kv.ledger import Ledger
@@ -61,18 +62,22 @@ class Indexes(Protocol):
 class NodeTransactions(Protocol):
     """Transactions over several groups: each has a part in every group, and takes place at one moment.
 
-    `done` gets the reply of each part by group, None if a watched key has changed, a `CommandFailure`, or an
-    exception: Refused or Uncertain.
+    `done` gets the reply of each part by group, None if a watched key has changed, what a token has
+    `Remembered`, a `CommandFailure`, or an exception: Refused or Uncertain.
     """
 
-    def execute(self, parts: Mapping[int, Exec], size: int, done: TransactionDone) -> None:
-        """Execute `parts`, of `size` bytes together: all, or none."""
+    def execute(
+        self, parts: Mapping[int, Exec], size: int, done: TransactionDone, use: TokenUse | None = None
+    ) -> None:
+        """Execute `parts`, of `size` bytes together: all, or none; once for the `use` of a token."""
 
     def cut(self, parts: Mapping[int, Exec], size: int, done: TransactionDone, *, fresh: bool) -> None:
         """Execute `parts` that only look. With `fresh` a round of messages confirms each leader."""
 
-    def compute(self, computation: Computation, size: int, done: TransactionDone) -> None:
-        """Execute what has to see keys of several groups at once: all, or none."""
+    def compute(
+        self, computation: Computation, size: int, done: TransactionDone, use: TokenUse | None = None
+    ) -> None:
+        """Execute what has to see keys of several groups at once, as `execute`."""
 
     def unfinished(self) -> list[TransactionStatus]:
         """Those that are not over, as the replicas of this node know."""

@@ -4,10 +4,11 @@ import pytest
 
 from kraft.host.transactions.attempt import REPEAT_SECONDS
 from kraft.host.transactions.coordinator import Coordinator
-from kraft.kv.commands import Commit, Exec, Forget, Look, Prepare, Resolve
-from kraft.kv.replies import CommandFailure
+from kraft.host.transactions.token_use import Remembered, TokenUse
+from kraft.kv.commands import Commit, CommitOnce, Exec, Forget, Look, OnceToken, Prepare, Resolve
+from kraft.kv.replies import CommandFailure, encode_replies
 from kraft.kv.transaction_reply import StepOutcome, TransactionReply
-from kraft.node.errors import Locked, NoLeader, Uncertain
+from kraft.node.errors import Locked, NoLeader, ReplyTooLong, Uncertain
 from tests.server.fakes import FakeClock
 
 WRITE_TIMEOUT, LEADER_WAIT = 5.0, 2.0
@@ -37,8 +38,8 @@ class Steps:
         self.done = []
         self.time = 1000
 
-    def execute(self, parts=None):
-        self.coordinator.execute(parts or TWO, 10, self.done.append)
+    def execute(self, parts=None, use=None):
+        self.coordinator.execute(parts or TWO, 10, self.done.append, use=use)
 
     def write(self, group, commands, size, done, *, waits=False):
         [command] = commands
@@ -294,3 +295,89 @@ def test_who_has_locked_keys_first_waits_for_no_others(steps):
     [(group, _, waits, _)] = steps.sent
     assert group == 0
     assert not waits
+
+
+# -- tokens of KRAFT ONCE
+
+
+def use(home, united=lambda replies: "+".join(replies.values()), most=100):
+    return TokenUse(OnceToken(b"token", bytes(16), b"a"), home, united, most)
+
+
+TOKEN_KNOWN = reply(StepOutcome.ABORTED, "first", reason=StepOutcome.TOKEN)
+
+
+@pytest.mark.parametrize("home", [0, 1])
+def test_with_a_token_all_groups_prepare_in_ascending_order_and_home_commits_the_reply(steps, home):
+    steps.execute(use=use(home))
+    assert steps.open == [(0, Prepare)]
+    assert steps.answer(prepared("first")).home == home
+    assert steps.open == [(1, Prepare)]
+    steps.answer(prepared("second"))
+    assert steps.open == [(home, CommitOnce)]
+    commit = steps.answer(reply(StepOutcome.COMMITTED))
+    assert commit.participants == (1 - home,)
+    assert commit.reply == encode_replies(("first+second",))
+    assert steps.done == [{0: "first", 1: "second"}]
+    assert steps.open == [(1 - home, Resolve)]
+    assert steps.answer(RESOLVED).commit
+    assert steps.open == [(home, Forget)]
+
+
+def test_a_token_in_three_groups_prepares_at_once_and_then_in_order(steps):
+    steps.execute(THREE, use(1))
+    assert steps.open == [(0, Prepare), (1, Prepare), (2, Prepare)]
+    steps.answer([CommandFailure.LOCKED])
+    steps.sent = [each for each in steps.sent if type(each[1]) is Prepare and each[2]]
+    for group in (0, 1, 2):
+        assert steps.open == [(group, Prepare)]
+        steps.answer(prepared())
+    assert steps.open == [(1, CommitOnce)]
+
+
+def test_a_token_that_is_known_aborts_and_tells_its_reply(steps):
+    steps.execute(use=use(0))
+    steps.answer(prepared())
+    steps.answer(prepared())
+    steps.answer(TOKEN_KNOWN)
+    assert steps.done == [Remembered("first")]
+    assert steps.coordinator.outcomes["repeated"] == 1
+    assert [(group, command.commit) for group, command, _, _ in steps.sent] == [(0, False), (1, False)]
+
+
+def test_the_commit_of_a_token_is_repeated_and_its_replies_are_known(steps):
+    """Also when home has forgotten everything but that it has committed."""
+    steps.execute(use=use(0))
+    steps.answer(prepared("first"))
+    steps.answer(prepared("second"))
+    commit = steps.answer(Uncertain())
+    steps.clock.advance(REPEAT_SECONDS)
+    assert steps.answer(reply(StepOutcome.COMMITTED)) == commit
+    assert steps.done == [{0: "first", 1: "second"}]
+
+
+def test_one_group_alone_prepares_and_commits(steps):
+    steps.execute({1: TWO[1]}, use(1))
+    steps.answer(prepared("look"))
+    assert steps.answer(reply(StepOutcome.COMMITTED)).participants == ()
+    assert steps.done == [{1: "look"}]
+    assert steps.open == []
+
+
+def test_a_reply_that_is_too_long_for_the_log_aborts(steps):
+    steps.execute(use=use(0, most=10))
+    steps.answer(prepared("a" * 5))
+    steps.answer(prepared("b" * 5))
+    assert isinstance(steps.done[0], ReplyTooLong)
+    assert steps.open == [(0, Resolve), (1, Resolve)]
+
+
+def test_a_mistake_in_the_reply_costs_its_client_alone(steps):
+    def broken(_):
+        raise KeyError("no reply")
+
+    steps.execute(use=use(0, broken))
+    steps.answer(prepared())
+    steps.answer(prepared())
+    assert isinstance(steps.done[0], KeyError)
+    assert not any(command.commit for _, command, _, _ in steps.sent)

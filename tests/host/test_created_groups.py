@@ -192,7 +192,7 @@ def test_more_groups_than_are_supported_are_refused(cluster):
 
 def test_groups_are_created_only_when_all_members_know_how():
     cluster = SimulatedCluster(World(1), Weather())
-    cluster.nodes["K3"].machine_version = MACHINE_VERSION - 1
+    cluster.nodes["K3"].machine_version = kv.AddGroups.since - 1
     cluster.start()
     assert cluster.run(20, lambda: len(cluster.leaders()) == 1)
     cluster.run(10)
@@ -202,7 +202,7 @@ def test_groups_are_created_only_when_all_members_know_how():
     process.host.admin(admin.CreateGroups(2), answers.append)
     assert cluster.run(20, lambda: bool(answers))
     assert isinstance(answers[0], AdminRefused)
-    assert f"groups can be created from machine version {MACHINE_VERSION} on" in str(answers[0])
+    assert f"groups can be created from machine version {kv.AddGroups.since} on" in str(answers[0])
 
 
 def test_no_group_is_created_while_the_groups_have_different_members():

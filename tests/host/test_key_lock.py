@@ -21,6 +21,7 @@ class Increment:
     """A `Computation` that adds one to a key in each group."""
 
     size = 20
+    final = True
 
     def __init__(self, others=None):
         """`others` are parts of further groups, which need no computation."""

@@ -51,6 +51,7 @@ TAGS: dict[Any, tuple[int, int]] = {
     kv.Resolve: (82, 4),
     kv.Forget: (83, 4),
     kv.Decide: (84, 4),
+    kv.CommitOnce: (85, 7),
     kv.ChangeUsers: (90, 4),
     kv.Open: (100, 5),
     kv.Import: (101, 5),

@@ -28,11 +28,14 @@ def search(planted: TransactionMutation) -> str:
     if planted.test:
         return failed_test(planted.test)
     from tests.kv.move_scope import MoveScope
+    from tests.kv.once_scope import OnceScope
     from tests.kv.transaction_scope import Scope, Violation
 
     searches: list[Any] = [Scope(**scope) for scope in SCOPES]
     if planted.moves is not None:
         searches = [MoveScope(**planted.moves)]
+    elif planted.once:
+        searches = [OnceScope()]
     for scope in searches:
         try:
             scope.explore()

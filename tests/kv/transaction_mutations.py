@@ -12,16 +12,20 @@ from tests.simulation.mutation import Mutation
 class TransactionMutation(NamedTuple):
     """A mistake, and the test file that finds it where the small scope does not.
 
-    `moves` is the small scope of moves that finds it, if that is not the one of transactions.
+    `moves` is the small scope of moves that finds it, if that is not the one of transactions; `once` is that
+    of a token.
     """
 
     mutation: Mutation
     test: str = ""
     moves: dict[str, Any] | None = None
+    once: bool = False
 
 
-def _plant(name: str, file: str, line: str, mutated: str, why: str, test: str = "") -> TransactionMutation:
-    return TransactionMutation(Mutation(name, f"kraft/kv/{file}.py", line, mutated, why), test)
+def _plant(
+    name: str, file: str, line: str, mutated: str, why: str, test: str = "", *, once: bool = False
+) -> TransactionMutation:
+    return TransactionMutation(Mutation(name, f"kraft/kv/{file}.py", line, mutated, why), test, once=once)
 
 
 STEPS = "tests/kv/test_transactions.py"
@@ -258,5 +262,62 @@ TRANSACTION_MUTATIONS = (
         "        self._changes = noting(self._noted, {})",
         "a replica that starts from it would not know what to install",
         DISK,
+    ),
+    # -- tokens of KRAFT ONCE
+    _plant(
+        "the Commit of a token does not look for it",
+        "transactions",
+        "    token = settled(space.ledger, state.stamp, command.token)",
+        "    token = None",
+        "two attempts take effect",
+        once=True,
+    ),
+    _plant(
+        "a token is remembered, and what home has prepared is dropped",
+        "transactions",
+        "    decode_prepared(row.value).install(state)\n    _release(state, id_)\n    remember(",
+        "    _release(state, id_)\n    remember(",
+        "the client is told that it was done",
+        once=True,
+    ),
+    _plant(
+        "a token is not remembered with the effects",
+        "transactions",
+        "    remember(state, command.token, decode_replies(command.reply)[0])\n",
+        "",
+        "the next attempt takes effect again",
+        once=True,
+    ),
+    _plant(
+        "the Commit of a token records no decision",
+        "transactions",
+        "    _record(state, id_, command.participants, None)\n    return _reply(StepOutcome.COMMITTED)",
+        "    return _reply(StepOutcome.COMMITTED)",
+        "the participant asks, and hears of an abort",
+        once=True,
+    ),
+    _plant(
+        "the locks of home stay when its token is remembered",
+        "transactions",
+        "    _release(state, id_)\n    remember(",
+        "    remember(",
+        "nobody else may use the keys until home asks itself",
+        "tests/kv/test_once_over_groups.py",
+    ),
+    _plant(
+        "a token that is known leaves what home has prepared",
+        "transactions",
+        "        if row is not None:\n            _release(state, id_)\n",
+        "",
+        "its locks stay until the leader looks for them",
+        "tests/kv/test_once_over_groups.py",
+    ),
+    _plant(
+        "the token of several groups goes with no slot",
+        "once",
+        '[number.to_bytes(2, "big") for number in (1, slot_of(command.key))]',
+        '[number.to_bytes(2, "big") for number in (0,)]',
+        "it stays behind when the slot of its key moves",
+        "tests/server/test_cross_group_once.py",
     ),
 )

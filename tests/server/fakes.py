@@ -17,6 +17,7 @@ from kraft.config.values import (
     Config,
     LimitsConfig,
     NodeConfig,
+    OnceConfig,
     RaftConfig,
     ScriptsConfig,
     UsersConfig,
@@ -29,6 +30,7 @@ from kraft.host.requests.round import View
 from kraft.host.slots import SlotMap
 from kraft.host.transactions.coordinator import Coordinator
 from kraft.host.transactions.cut import Cut
+from kraft.host.transactions.once import OnceTransaction
 from kraft.host.transactions.optimistic import OptimisticTransaction
 from kraft.kv.commands import Command, Lock, calls_script
 from kraft.kv.keyspace import IndexType
@@ -118,15 +120,26 @@ class FakeTransactions:
         self.open: list[Any] = []
         self.coordinator = Coordinator(b"K1", self, clock, write_timeout=5.0, leader_wait=2.0)
 
-    def execute(self, parts: Any, size: int, done: Any) -> None:
-        self.coordinator.execute(parts, size, done)
+    def execute(self, parts: Any, size: int, done: Any, use: Any = None) -> None:
+        self._begin(partial(self.coordinator.execute, parts, size, use=use), done, use)
 
     def cut(self, parts: Any, size: int, done: Any, *, fresh: bool) -> None:
         Cut(parts, size, self, self.coordinator, done, fresh=fresh).look()
 
-    def compute(self, computation: Any, size: int, done: Any) -> None:
+    def compute(self, computation: Any, size: int, done: Any, use: Any = None) -> None:
         coordinator = self.coordinator
-        OptimisticTransaction(computation, size, self, coordinator, coordinator.deadline(), done).read()
+
+        def begin(done: Any) -> None:
+            deadline = coordinator.deadline()
+            OptimisticTransaction(computation, size, self, coordinator, deadline, done, use).read()
+
+        self._begin(begin, done, use)
+
+    def _begin(self, begin: Any, done: Any, use: Any) -> None:
+        if use is None:
+            begin(done)
+        else:
+            OnceTransaction(use, begin, self, self.coordinator, done).look()
 
     def write(self, group: int, commands: Any, size: int, done: Any, *, waits: bool = False) -> None:
         self._host.write(group, commands, size, done)
@@ -392,6 +405,7 @@ class Port:
         capacity: Capacity | None = None,
         scripts: ScriptsConfig | None = None,
         users: UsersConfig | None = None,
+        once: OnceConfig | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.host = FakeHost(self.clock, groups)
@@ -403,6 +417,7 @@ class Port:
             raft=raft or RaftConfig(),
             scripts=scripts or ScriptsConfig(),
             users=users or UsersConfig(),
+            once=once or OnceConfig(),
         )
         self.factory = client_factory(config, self.host, self.observer, self.clock, capacity or Capacity())
 

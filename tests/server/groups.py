@@ -9,6 +9,7 @@ from kraft.kv.checkpoint import moved_sum, record_hash
 from kraft.kv.commands import Command, Put
 from kraft.kv.ledger import LedgerKind
 from kraft.kv.move_reply import MoveOutcome, move_reply
+from kraft.kv.once import token_slots
 from kraft.kv.slots import slot_of
 from tests.server.fakes import WALL_MS, Port, Talk, encode
 
@@ -87,7 +88,11 @@ class MovingSlots:
         self._do(source, kv.Freeze(self.moves, slot, slot, receiver, static_share(source)))
         rows = [record for record in machine.keyspace.records.values() if slot_of(record.key) == slot]
         hashes = [record_hash(row.key, row.value, row.revision, row.expires) for row in rows]
-        tokens = [row for row in machine.keyspace.ledger.rows.items() if row[0][0] == LedgerKind.TOKEN]
+        tokens = [
+            (name, row)
+            for name, row in machine.keyspace.ledger.rows.items()
+            if name[0] == LedgerKind.TOKEN and _goes_with(row.value, slot)
+        ]
         return kv.Activate(
             self.moves,
             0,
@@ -141,6 +146,12 @@ class MovingSlots:
     def _do(self, group: int, step: kv.MoveCommand) -> MoveOutcome:
         [reply] = self.port.host.machines[group].apply(self.port.clock.wall_ms(), [step])
         return move_reply(reply).outcome
+
+
+def _goes_with(token: bytes, slot: int) -> bool:
+    """Whether the row of a token goes with a slot."""
+    slots = token_slots(token)
+    return slots is None or slot in slots
 
 
 def static_share(group: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ _MOVED = "tests/server/test_moved_slots.py"
 _ALL_KEYS = "tests/server/test_all_keys_while_slots_move.py"
 _ORDER = "tests/kv/test_move_order.py"
 _SLOTS = "tests/host/test_slot_waits.py"
+_ONCE = "tests/server/test_cross_group_once.py"
 
 CROSS_GROUP_MUTATIONS = (
     # -- the coordinator
@@ -48,14 +49,14 @@ CROSS_GROUP_MUTATIONS = (
     _plant(
         "a coordinator aborts when it does not know",
         _ATTEMPT,
-        "            self._repeat_commit()\n",
+        "            self._repeat(decision)\n",
         "            self._abort(NoLeader(self._home))\n",
         "after Commit was sent only home knows what became of it",
     ),
     _plant(
         "a Commit without a reply is repeated as another transaction",
         _ATTEMPT,
-        "            self._repeat_commit()\n",
+        "            self._repeat(decision)\n",
         "            self._abort(StepOutcome.FINISHED)\n",
         "only a Commit with the same id may be sent again",
     ),
@@ -90,6 +91,47 @@ CROSS_GROUP_MUTATIONS = (
         "sorted(parts.keys() - {self._home}, reverse=True)",
         "who waits holds locks of lower groups only",
         test=_COORDINATOR,
+    ),
+    # -- tokens of KRAFT ONCE
+    _plant(
+        "the home of a token prepares last",
+        _ATTEMPT,
+        "self._participants if use is None else sorted(parts)",
+        "self._participants if use is None else [*self._participants, use.home]",
+        "who waits holds locks of lower groups only",
+        test=_COORDINATOR,
+    ),
+    _plant(
+        "that a watched key has changed is not remembered",
+        "kraft/host/transactions/once.py",
+        "        if outcome is not None:\n",
+        "        if True:\n",
+        "a repetition must not commit what a client was told not to have happened",
+        test=_ONCE,
+    ),
+    _plant(
+        "the group of another key remembers the token",
+        "kraft/server/commands/execution.py",
+        "            self._group_of(key),\n            self._united",
+        "            max(self.parts),\n            self._united",
+        "when slots move, only the first key says where the token is",
+        test=_ONCE,
+    ),
+    _plant(
+        "a token stays behind a key at which its script did not look",
+        "kraft/host/requests/evaluation.py",
+        "            state.keyspace.records.get(key)\n",
+        "",
+        "the next attempt looks for the token where that key is",
+        test=_ONCE,
+    ),
+    _plant(
+        "the reply of a script that was stopped is remembered",
+        "kraft/host/transactions/optimistic.py",
+        "self._use if self._computation.final else None",
+        "self._use",
+        "it may be sent again when there is time for it",
+        test=_ONCE,
     ),
     # -- recovery
     _plant(

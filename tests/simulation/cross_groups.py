@@ -61,6 +61,7 @@ class Rewrite:
     """A `Computation` that reads all lists of a question, and writes those that get an element."""
 
     size = 50
+    final = True
 
     def __init__(self, question: Question, homes: Homes) -> None:
         self.keys: dict[int, list[bytes]] = {}

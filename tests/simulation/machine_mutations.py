@@ -115,16 +115,16 @@ MACHINE_MUTATIONS = (
     Mutation(
         "a token that is known is used again",
         "kraft/kv/once.py",
-        "    if row is not None:\n        if row.value",
-        "    if False:\n        if row.value",
+        "    if row is None or row.expires <= stamp:\n",
+        "    if True:\n",
         "a command takes effect once for each token",
     ),
     Mutation(
         "a later reply instead of the first",
         "kraft/kv/once.py",
-        "return decode_replies(_parts(row.value)[1])[0]",
+        "return known.reply",
         "found = state.keyspace.get(getattr(command.command, 'key', b''))\n"
-        "        return int(found or 0) or decode_replies(_parts(row.value)[1])[0]",
+        "        return int(found or 0) or known.reply",
         "the client acts on what its first attempt did",
     ),
     # -- locks

@@ -17,9 +17,9 @@ from kraft.host.requests.leader_clock import NONE
 from kraft.host.requests.proposal import Proposal
 from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, calls_script
 from kraft.kv.excerpt import Excerpts
-from kraft.kv.footprint import declared
+from kraft.kv.footprint import declared, first_key
 from kraft.kv.machine import Machine
-from kraft.kv.once import full, remember, remembered
+from kraft.kv.once import remember, settled
 from kraft.kv.overlay import Overlay
 from kraft.kv.replies import CommandFailure, Reply, encode_replies
 from kraft.node.ports import Clock
@@ -30,7 +30,6 @@ EFFECTS_BYTES = 1 << 20  # of what scripts did, in one batch; further proposals 
 # In place of what has been done before, or may not be done: the state has the reply. If it did not, nothing
 # would happen.
 _NOT_AGAIN = Evaluated((), encode_replies((CommandFailure.SCRIPT_CONFLICT,)))
-_ABORTED = Evaluated(())  # replies None, as an EXEC whose watched keys have changed
 
 
 class Evaluation:
@@ -113,7 +112,7 @@ class Evaluation:
         overlay = self._overlay
         keyspace = overlay.machine.keyspace
         if not keyspace.unchanged(transaction.watched):
-            return _ABORTED, None
+            return Evaluated((), b"", overlay.touched), None  # replies None
         excerpts = Excerpts(keyspace)
         steps: list[Any] = []
         replies: list[Reply] = []
@@ -131,10 +130,17 @@ class Evaluation:
         return logged, excerpts.reply(self.stamp, replies)
 
     def _once(self, command: Once) -> Generator[None, None, Command]:
-        """A script or a transaction with a token. Returns what is to be logged."""
+        """A script or a transaction with a token. Returns what is to be logged.
+
+        It looks at the first key, also where no script does: the token goes with the slot of that key.
+        """
         state = self._overlay.machine
-        if remembered(state, command) is not None or full(state, command):
+        if settled(state.keyspace.ledger, state.stamp, command) is not None:
             return msgspec.structs.replace(command, command=_NOT_AGAIN)
+        key = first_key(command.command)
+        if key is not None:
+            state.keyspace.records.get(key)
+            self._overlay.hold()
         inner: Any
         if type(command.command) is Exec:
             inner, reply = yield from self._transaction(command.command)

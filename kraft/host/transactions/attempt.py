@@ -12,7 +12,13 @@ an attempt: what its coordinator leaves undone, the leaders finish (`Transaction
 
 A participant that is asked to prepare may let the command wait for locked keys. Waiting is safe from
 deadlocks if all take locks in ascending order of groups, one after the other; `ordered` does that. With two
-groups there is nothing to order. An attempt that takes over the locks of a `KeyLock` waits nowhere: it has
+groups there is nothing to order.
+
+With a token of KRAFT ONCE home is the group that remembers it, whatever its number, so it prepares like the
+others, in their order. Then all replies are known before the Commit, which carries the one to remember. Home
+looks for the token in the entry that decides: attempts of the same command exclude each other there.
+
+An attempt that takes over the locks of a `KeyLock` waits nowhere: it has
 locks of all groups already.
 """
 
@@ -22,8 +28,9 @@ from functools import partial
 from kraft.host.requests.proposal import WriteDone, WriteOutcome
 from kraft.host.transactions.key_lock import STEP_BYTES, KeyLock, step_reply
 from kraft.host.transactions.ports import GroupRequests
-from kraft.kv.commands import Commit, Exec, Forget, Prepare, Resolve, TransactionId
-from kraft.kv.replies import Reply
+from kraft.host.transactions.token_use import Remembered, TokenUse
+from kraft.kv.commands import Commit, CommitOnce, Exec, Forget, Prepare, Resolve, TransactionId
+from kraft.kv.replies import Reply, encode_replies
 from kraft.kv.transaction_reply import (
     StepOutcome,
     TransactionReply,
@@ -31,14 +38,16 @@ from kraft.kv.transaction_reply import (
     transaction_reply,
     with_revision,
 )
-from kraft.node.errors import NoLeader, Refused, Uncertain
+from kraft.node.errors import NoLeader, Refused, ReplyTooLong, Uncertain
 from kraft.node.ports import Clock
 
 Replies = dict[int, Reply]
 """The reply of each group to its part, as `Exec` replies."""
 
-AttemptOutcome = Replies | StepOutcome | Exception
-"""An `StepOutcome` says why nothing was done, as a `Refused` does. `Uncertain`: nobody can say."""
+AttemptOutcome = Replies | Remembered | StepOutcome | Exception
+"""Nothing was done for a `Remembered`, a `StepOutcome` or a `Refused`. `Uncertain`: nobody can say."""
+
+_Decision = Commit | CommitOnce
 
 REPEAT_SECONDS = 0.05  # after which a Commit without a reply is sent again
 
@@ -48,7 +57,8 @@ class CommitAttempt:
 
     `done` gets the outcome once. `ended` is called when this attempt will send no Prepare and no Commit any
     more: then `mark`, which is that of the session, may go beyond its number. The `lock` of the same
-    transaction, if there is one, is let go of in each group with its next step.
+    transaction, if there is one, is let go of in each group with its next step. With a `use` of a token there
+    may be a single group, and no part has a reply that depends on its revision.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class CommitAttempt:
         *,
         ordered: bool,
         lock: KeyLock | None = None,
+        use: TokenUse | None = None,
     ) -> None:
         """`deadline` is in monotonic seconds: nothing is repeated after it."""
         self._id = id
@@ -76,10 +87,12 @@ class CommitAttempt:
         self._deadline = deadline
         self._done = done
         self._ended = ended
-        self._home = max(parts)
+        self._home = max(parts) if use is None else use.home
         self._participants = sorted(parts.keys() - {self._home})
-        self._ordered = ordered or len(parts) == 2
+        self._preparing = self._participants if use is None else sorted(parts)
+        self._ordered = ordered or len(parts) <= 2
         self._lock = lock
+        self._use = use
         self._replies: Replies = {}
         self._asked: set[int] = set()  # participants that may be prepared
         self._provisional: dict[int, TransactionReply] = {}  # of groups whose replies have a revision
@@ -88,7 +101,7 @@ class CommitAttempt:
 
     def start(self) -> None:
         """Ask the participants to prepare."""
-        for group in self._participants[:1] if self._ordered else self._participants:
+        for group in self._preparing[:1] if self._ordered else self._preparing:
             self._prepare(group)
 
     # -- Prepare --------------------------------------------------------------------------------------
@@ -98,7 +111,7 @@ class CommitAttempt:
         command = Prepare(self._id, self._mark, self._home, self._parts[group])
         self._write(group, command, partial(self._prepared, group), waits=self._ordered)
 
-    def _write(self, group: int, step: Prepare | Commit, done: WriteDone, *, waits: bool) -> None:
+    def _write(self, group: int, step: Prepare | _Decision, done: WriteDone, *, waits: bool) -> None:
         """Send a step to its group. Where keys are locked for it already, it takes the locks over."""
         if self._lock is None:
             self._requests.write(group, [step], self._size, done, waits=waits)
@@ -123,42 +136,61 @@ class CommitAttempt:
         self._replies[group] = vote.replies
         if vote.revision and needs_revision(self._parts[group]):
             self._provisional[group] = vote
-        if len(self._replies) == len(self._participants):
-            self._commit(waits=True)
+        if len(self._replies) == len(self._preparing):
+            self._all_prepared()
         elif self._ordered:
-            self._prepare(self._participants[len(self._replies)])
+            self._prepare(self._preparing[len(self._replies)])
 
     # -- Commit ---------------------------------------------------------------------------------------
 
-    def _commit(self, *, waits: bool) -> None:
-        command = Commit(self._id, self._mark, tuple(self._participants), self._parts[self._home])
-        self._write(self._home, command, self._decided, waits=waits)
+    def _all_prepared(self) -> None:
+        participants = tuple(self._participants)
+        if self._use is None:
+            self._commit(Commit(self._id, self._mark, participants, self._parts[self._home]), waits=True)
+            return
+        try:
+            reply = encode_replies((self._use.united(self._replies),))
+        except Exception as error:  # a bug costs this client alone
+            self._abort(error)
+            return
+        if len(reply) > self._use.reply_bytes_max:
+            self._abort(ReplyTooLong(self._use.reply_bytes_max))
+            return
+        self._size += len(reply)
+        # Home has its locks, so this waits for none.
+        self._commit(CommitOnce(self._id, self._mark, participants, self._use.token, reply), waits=False)
 
-    def _decided(self, outcome: WriteOutcome) -> None:
+    def _commit(self, decision: _Decision, *, waits: bool) -> None:
+        self._write(self._home, decision, partial(self._decided, decision), waits=waits)
+
+    def _decided(self, decision: _Decision, outcome: WriteOutcome) -> None:
         if isinstance(outcome, list):
             self._settled(step_reply(outcome[-1]))
         elif isinstance(outcome, Refused) and not self._in_doubt:
             self._abort(outcome)  # no Commit was ever logged
         else:
-            self._repeat_commit()
+            self._repeat(decision)
 
-    def _repeat_commit(self) -> None:
+    def _repeat(self, decision: _Decision) -> None:
         """Home knows what became of it, so ask again with the same command."""
         now = self._clock.seconds()
         if not self._in_doubt:
             self._in_doubt = True
             self._clock.call_later(max(0.0, self._deadline - now), partial(self._end, Uncertain()))
         if now < self._deadline:
-            self._clock.call_later(REPEAT_SECONDS, partial(self._commit, waits=False))
+            self._clock.call_later(REPEAT_SECONDS, partial(self._commit, decision, waits=False))
 
     def _settled(self, reply: TransactionReply) -> None:
         if reply.outcome is StepOutcome.COMMITTED:
-            self._replies[self._home] = reply.replies
+            if self._use is None:
+                self._replies[self._home] = reply.replies
             self._resolve(commit=True)  # first: the client may want the same keys again at once
-            if reply.replies is None:
+            if self._replies[self._home] is None:
                 self._end(Uncertain())
             elif not self._provisional:
                 self._end(self._replies)
+        elif reply.outcome is StepOutcome.ABORTED and reply.reason is StepOutcome.TOKEN:
+            self._abort(Remembered(reply.replies))
         elif reply.outcome is StepOutcome.ABORTED:
             self._abort(reply.reason or StepOutcome.FINISHED)
         elif reply.outcome is StepOutcome.TOO_OLD or self._in_doubt:
@@ -168,7 +200,7 @@ class CommitAttempt:
 
     # -- the end --------------------------------------------------------------------------------------
 
-    def _abort(self, outcome: StepOutcome | Refused) -> None:
+    def _abort(self, outcome: Remembered | StepOutcome | Exception) -> None:
         self._resolve(commit=False)  # first: the next attempt wants the same keys
         if self._lock is not None:
             self._lock.release()
@@ -185,7 +217,7 @@ class CommitAttempt:
         self._done(outcome)
 
     def _resolve(self, *, commit: bool) -> None:
-        for group in sorted(self._asked):
+        for group in self._participants if commit else sorted(self._asked):
             resolved = partial(self._resolved, group) if commit else _ignore
             self._requests.write(group, [Resolve(self._id, commit)], STEP_BYTES, resolved)
 

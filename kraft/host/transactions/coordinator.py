@@ -11,14 +11,15 @@ from collections.abc import Callable, Collection, Mapping
 from kraft.host.transactions.attempt import AttemptOutcome, CommitAttempt, Replies
 from kraft.host.transactions.key_lock import KeyLock
 from kraft.host.transactions.ports import GroupRequests
+from kraft.host.transactions.token_use import Remembered, TokenUse
 from kraft.kv.commands import Exec, TransactionId
 from kraft.kv.replies import CommandFailure
 from kraft.kv.transaction_reply import StepOutcome
 from kraft.node.errors import Locked, Uncertain
 from kraft.node.ports import Clock
 
-TransactionOutcome = Replies | CommandFailure | Exception | None
-"""None: a watched key has changed. A `CommandFailure` or a `Refused`: nothing was done."""
+TransactionOutcome = Replies | Remembered | CommandFailure | Exception | None
+"""None: a watched key has changed. A `CommandFailure`, `Remembered` or a `Refused`: nothing was done."""
 
 TransactionDone = Callable[[TransactionOutcome], None]
 
@@ -33,9 +34,9 @@ class Coordinator:
     """Executes transactions as `session`, the name of this process in the whole cluster.
 
     `write_timeout` and `leader_wait` are those of the client port, in seconds. `outcomes` counts transactions
-    by outcome: committed, changed, conflict, refused, locked or uncertain; `attempts` is how many attempts
-    they took. After a conflict `OptimisticTransaction` begins another one. If a slot has moved, the client
-    port does so, in the groups that own the keys by then.
+    by outcome: committed, changed, conflict, repeated (of a token), refused, locked or uncertain; `attempts`
+    is how many attempts they took. After a conflict `OptimisticTransaction` begins another one. If a slot has
+    moved, the client port does so, in the groups that own the keys by then.
     """
 
     def __init__(
@@ -63,14 +64,21 @@ class Coordinator:
         return len(self._open)
 
     def execute(
-        self, parts: Mapping[int, Exec], size: int, done: TransactionDone, lock: KeyLock | None = None
+        self,
+        parts: Mapping[int, Exec],
+        size: int,
+        done: TransactionDone,
+        lock: KeyLock | None = None,
+        use: TokenUse | None = None,
     ) -> None:
         """Execute `parts`, by group, as one: all of them, or nothing. There are at least two.
+
+        With the `use` of a token, which is remembered with them, there may be one.
 
         `size` is their approximate bytes. `done` gets the reply of each, and never runs inside this call. The
         first attempt takes over the `lock`.
         """
-        _Execution(self, parts, size, self.deadline(), done).attempt(lock)
+        _Execution(self, parts, size, self.deadline(), done, use).attempt(lock)
 
     def lock(
         self,
@@ -111,6 +119,7 @@ class Coordinator:
         *,
         ordered: bool,
         lock: KeyLock | None = None,
+        use: TokenUse | None = None,
     ) -> None:
         """Make one attempt."""
         self.attempts += 1
@@ -126,6 +135,7 @@ class Coordinator:
             self._ended,
             ordered=ordered,
             lock=lock,
+            use=use,
         ).start()
 
     def deadline(self) -> float:
@@ -150,21 +160,27 @@ class _Execution:
         size: int,
         deadline: float,
         done: TransactionDone,
+        use: TokenUse | None,
     ) -> None:
         self._coordinator = coordinator
         self._parts = parts
         self._size = size
         self._deadline = deadline
         self._done = done
+        self._use = use
         self._ordered = False
 
     def attempt(self, lock: KeyLock | None = None) -> None:
         ordered = self._ordered or lock is not None
-        self._coordinator.attempt(self._parts, self._size, self._attempted, ordered=ordered, lock=lock)
+        self._coordinator.attempt(
+            self._parts, self._size, self._attempted, ordered=ordered, lock=lock, use=self._use
+        )
 
     def _attempted(self, outcome: AttemptOutcome) -> None:
         if isinstance(outcome, dict):
             self._end("committed", outcome)
+        elif isinstance(outcome, Remembered):
+            self._end("repeated", outcome)
         elif outcome is StepOutcome.CHANGED:
             self._end("changed", None)
         elif isinstance(outcome, Uncertain):

@@ -12,6 +12,7 @@ from kraft.host.requests.round import ReadOutcome, View
 from kraft.host.transactions.coordinator import Coordinator, TransactionDone, TransactionOutcome
 from kraft.host.transactions.key_lock import KeyLock
 from kraft.host.transactions.ports import Computation, GroupRequests
+from kraft.host.transactions.token_use import TokenUse
 from kraft.kv.commands import Exec
 from kraft.kv.footprint import Footprint, footprint
 from kraft.kv.replies import CommandFailure
@@ -23,7 +24,8 @@ class OptimisticTransaction:
     """Executes a `computation`, up to `deadline` (monotonic seconds). What is not computed has `size` bytes.
 
     `done` gets what `Coordinator.execute` gives, for the parts that were computed last. Locked means that
-    keys have changed again and again.
+    keys have changed again and again. The `use` of a token is remembered with what was computed, if that is
+    final.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class OptimisticTransaction:
         coordinator: Coordinator,
         deadline: float,
         done: TransactionDone,
+        use: TokenUse | None = None,
     ) -> None:
         self._computation = computation
         self._size = size
@@ -41,6 +44,7 @@ class OptimisticTransaction:
         self._coordinator = coordinator
         self._deadline = deadline
         self._done = done
+        self._use = use
         self._parts: Mapping[int, Exec] = {}
         self._left = 0  # groups that have not answered
         self._failure: Exception | None = None
@@ -75,7 +79,8 @@ class OptimisticTransaction:
             self._done(error)
         else:
             size = self._size + self._computation.size
-            self._coordinator.execute(self._parts, size, self._executed, lock)
+            use = self._use if self._computation.final else None
+            self._coordinator.execute(self._parts, size, self._executed, lock, use)
 
     def _executed(self, outcome: TransactionOutcome) -> None:
         if outcome is not CommandFailure.SCRIPT_CONFLICT:

@@ -35,6 +35,10 @@ class Computation(Protocol):
     def size(self) -> int:
         """The approximate bytes of what was computed, after `parts`."""
 
+    @property
+    def final(self) -> bool:
+        """Whether a token may remember the outcome, after `parts`: a script that was stopped has none."""
+
     def found(self, group: int, view: View) -> None:
         """Remember what the keys of one group hold; `view` is valid during this call only."""
 

@@ -10,9 +10,11 @@ from kraft.host.requests.round import ReadDone
 from kraft.host.requests.transaction_waits import KeysOfRead
 from kraft.host.transactions.coordinator import Coordinator, TransactionDone
 from kraft.host.transactions.cut import Cut
+from kraft.host.transactions.once import OnceTransaction
 from kraft.host.transactions.optimistic import OptimisticTransaction
 from kraft.host.transactions.ports import Computation
 from kraft.host.transactions.recovery import TransactionRecovery
+from kraft.host.transactions.token_use import TokenUse
 from kraft.kv.commands import Command, Exec, TransactionId
 from kraft.node.errors import NoLeader, Stopping
 from kraft.node.ports import Clock
@@ -36,18 +38,36 @@ class Transactions:
 
     # -- for the client port --------------------------------------------------------------------------
 
-    def execute(self, parts: Mapping[int, Exec], size: int, done: TransactionDone) -> None:
-        """Execute `parts`, by group, as one, as `Coordinator.execute`."""
-        self.coordinator.execute(parts, size, done)
+    def execute(
+        self, parts: Mapping[int, Exec], size: int, done: TransactionDone, use: TokenUse | None = None
+    ) -> None:
+        """Execute `parts`, by group, as one, as `Coordinator.execute`; once for the `use` of a token."""
+        if use is None:
+            self.coordinator.execute(parts, size, done)
+        else:
+            begin = partial(self.coordinator.execute, parts, size, use=use)
+            OnceTransaction(use, begin, self, self.coordinator, done).look()
 
     def cut(self, parts: Mapping[int, Exec], size: int, done: TransactionDone, *, fresh: bool) -> None:
         """Execute `parts` that only look at keys, as of one moment. `done` gets what `execute` gives."""
         Cut(parts, size, self, self.coordinator, done, fresh=fresh).look()
 
-    def compute(self, computation: Computation, size: int, done: TransactionDone) -> None:
+    def compute(
+        self, computation: Computation, size: int, done: TransactionDone, use: TokenUse | None = None
+    ) -> None:
         """Execute what has to see keys of several groups at once. `done` gets what `execute` gives."""
+        if use is None:
+            self._compute(computation, size, None, done)
+        else:
+            begin = partial(self._compute, computation, size, use)
+            OnceTransaction(use, begin, self, self.coordinator, done).look()
+
+    def _compute(
+        self, computation: Computation, size: int, use: TokenUse | None, done: TransactionDone
+    ) -> None:
         coordinator = self.coordinator
-        OptimisticTransaction(computation, size, self, coordinator, coordinator.deadline(), done).read()
+        deadline = coordinator.deadline()
+        OptimisticTransaction(computation, size, self, coordinator, deadline, done, use).read()
 
     def unfinished(self) -> list[TransactionStatus]:
         """Those that are not over, as the replicas of this node know."""

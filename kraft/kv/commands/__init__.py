@@ -53,7 +53,7 @@ from kraft.kv.commands.move import (
     Sweep,
     Unfreeze,
 )
-from kraft.kv.commands.once import Once
+from kraft.kv.commands.once import Once, OnceToken
 from kraft.kv.commands.script import FlushScripts, LoadScript, ScriptCall, ScriptMode
 from kraft.kv.commands.slot_map import EndMove, MapCommand, PlanMove, PlanMoves, RenewMove, StopMove
 from kraft.kv.commands.strings import (
@@ -77,6 +77,7 @@ from kraft.kv.commands.strings import (
 from kraft.kv.commands.transaction import (
     LIFE_MS,
     Commit,
+    CommitOnce,
     Decide,
     Forget,
     Prepare,
@@ -108,6 +109,7 @@ __all__ = [
     "Command",
     "CommandFailure",
     "Commit",
+    "CommitOnce",
     "CompareAndSet",
     "Comparison",
     "Condition",
@@ -143,6 +145,7 @@ __all__ = [
     "MapCommand",
     "MoveCommand",
     "Once",
+    "OnceToken",
     "Open",
     "Overflow",
     "PlanMove",

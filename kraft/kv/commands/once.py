@@ -6,6 +6,8 @@ first reply, so every replica, and every later leader, knows it as well as it kn
 
 from typing import ClassVar
 
+import msgspec
+
 from kraft.kv.commands.exec import Change, Evaluated, Exec
 from kraft.kv.commands.keys import UNBOUNDED
 from kraft.kv.commands.prefix import Prefix
@@ -27,6 +29,21 @@ class Once(Prefix, frozen=True, array_like=True, tag=60, gc=False):
     token: bytes
     fingerprint: bytes
     command: Change | Exec | Evaluated | ScriptCall
+    ttl_ms: int = 0
+    tokens_max: int = UNBOUNDED
+    bytes_max: int = UNBOUNDED
+
+
+class OnceToken(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The token in front of a transaction over several groups: its fields are those of `Once`.
+
+    `key` is the first key of the transaction (`kraft.kv.footprint.first_key`), which is the same in each
+    attempt, as the words are. The group that has its slot remembers the token, and no other one does.
+    """
+
+    token: bytes
+    fingerprint: bytes
+    key: bytes
     ttl_ms: int = 0
     tokens_max: int = UNBOUNDED
     bytes_max: int = UNBOUNDED

@@ -12,6 +12,8 @@ from typing import ClassVar
 import msgspec
 
 from kraft.kv.commands.exec import Exec
+from kraft.kv.commands.once import OnceToken
+from kraft.kv.replies import decode_replies
 
 _SINCE = 4
 LIFE_MS = 60_000  # of log time; then a transaction is too old to prepare or commit
@@ -105,5 +107,30 @@ class Decide(msgspec.Struct, frozen=True, array_like=True, tag=84, gc=False):
     holder: bool
 
 
-TransactionCommand = Prepare | Commit | Resolve | Forget | Decide
+class CommitOnce(msgspec.Struct, frozen=True, array_like=True, tag=85, gc=False):
+    """Step 2 of a transaction with a token of KRAFT ONCE, in the home group, which has prepared as well.
+
+    Decides for COMMITTED: what home has prepared takes effect, and `reply`, encoded, is remembered under the
+    token. It is the reply to the whole transaction, which the coordinator has made of what all groups have
+    prepared. If the token is known already, or there is no room for it, decides for ABORTED with the reason
+    TOKEN, and replies what the client gets. The home group owns the slot of the token's key: its lock there
+    keeps the slot from moving away.
+    """
+
+    since: ClassVar[int] = 7
+    id: TransactionId
+    mark: int
+    participants: tuple[int, ...]
+    token: OnceToken
+    reply: bytes
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if `reply` is not one reply: then no log has this step."""
+        try:
+            [_] = decode_replies(self.reply)
+        except msgspec.DecodeError as error:
+            raise ValueError(str(error)) from error
+
+
+TransactionCommand = Prepare | Commit | CommitOnce | Resolve | Forget | Decide
 """The steps of a transaction. Each is applied whatever stands before it in its entry."""

@@ -26,17 +26,16 @@ from kraft.kv.record import Record
 from kraft.kv.replies import CommandFailure
 from kraft.kv.scripts import script_source
 from kraft.server.commands.partition import GroupOf, Partition, divided, divides, groups_of, parts_of
-from kraft.server.errors import CROSS_SLOT, ONCE_SEVERAL, CrossSlot
+from kraft.server.errors import CROSS_SLOT, CrossSlot
 
 _ABOUT_REVISIONS = frozenset({CompareAndSet, Lock, Extend})
-_ONE_GROUP = _ABOUT_REVISIONS | {kv.Once}
 
 
 def check_computable(step: Any, group_of: GroupOf) -> None:
     """Raise CrossSlot if a step with keys in several groups can have keys of one group only."""
     inner = step.command if type(step) is Guarded else step
-    if type(inner) in _ONE_GROUP and not divides(step, group_of):
-        raise CrossSlot(ONCE_SEVERAL if type(inner) is kv.Once else CROSS_SLOT)
+    if type(inner) in _ABOUT_REVISIONS and not divides(step, group_of):
+        raise CrossSlot(CROSS_SLOT)
 
 
 class _Found(Struct, frozen=True):
@@ -74,6 +73,7 @@ class StepComputation:
         """
         self.shares: list[Partition] = []
         self.size = 0
+        self.final = True
         self.keys: dict[int, list[bytes]] = {}
         self.groups = {group_of(watched.key) for watched in transaction.watched}
         self._transaction = transaction
@@ -107,6 +107,7 @@ class StepComputation:
         overlay = self._overlay()
         self.shares = []
         self.size = 0
+        self.final = True
         for place, step in enumerate(self._transaction.steps):
             if place in self._run:
                 self.shares.append(self._computed(overlay, step))
@@ -139,7 +140,8 @@ class StepComputation:
     def _computed(self, overlay: Overlay, step: Any) -> Partition:
         overlay.hold()
         if type(step) is kv.ScriptCall:
-            reply = self._evaluator.evaluate(overlay, self._with_source(step), self.size).reply
+            done = self._evaluator.evaluate(overlay, self._with_source(step), self.size)
+            reply, self.final = done.reply, done.final or len(self._transaction.steps) > 1
         else:
             reply = overlay.step(step)
         if type(step) in _ABOUT_REVISIONS:

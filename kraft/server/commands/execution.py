@@ -15,11 +15,13 @@ from typing import Any
 from msgspec import UNSET
 
 from kraft.host.requests.round import View
+from kraft.host.transactions.token_use import Remembered, TokenUse
 from kraft.kv import commands as kv
 from kraft.kv.excerpt import EXCERPT_BYTES, Excerpt, examined, excerpt
-from kraft.kv.footprint import declared
+from kraft.kv.footprint import declared, first_key
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
+from kraft.kv.transaction_reply import needs_revision
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.errors import NotOwner
 from kraft.resp.render import payload_bytes, render
@@ -27,7 +29,7 @@ from kraft.resp.values import Encoded, Error, Reply
 from kraft.server import errors
 from kraft.server.commands import once
 from kraft.server.commands.computation import StepComputation
-from kraft.server.commands.partition import GroupOf, Partition, divided, divides, parts_of, united
+from kraft.server.commands.partition import GroupOf, Partition, divided, divides, joined, parts_of, united
 from kraft.server.commands.spec import CommandContext
 from kraft.server.multi_state import Queued
 from kraft.server.ports import NodeHost
@@ -78,8 +80,11 @@ class Execution:
         self._outcomes: dict[int, Iterator[Any]] = {}  # by group, as the next two
         self._records: dict[int, Sequence[Any]] = {}
         self._stamps: dict[int, int] = {}
-        self._shares: Iterator[Partition] | None = None  # of each step, if there are several groups
+        self._shares: Sequence[Partition] | None = None  # of each step, if there are several groups
+        self._left: Iterator[Partition] = iter(())  # those whose replies are not made
         self._computation: StepComputation | None = None  # of steps that see several groups at once
+        self._use: TokenUse | None = None  # of KRAFT ONCE, if there are several groups
+        self._group_of = group_of
         self.parts = {group: self.transaction}
         if group_of is not None:
             _check_revisions(commands)
@@ -89,7 +94,7 @@ class Execution:
         """Find what each group has to do, or what has to be computed first."""
         computed = [place for place, step in enumerate(steps) if not divides(step, group_of)]
         if computed:
-            self._shares = iter(())
+            self._shares = ()
             evaluator = self._context.port.evaluator
             if evaluator is None:
                 raise LookupError("a client port has an evaluator")
@@ -98,20 +103,40 @@ class Execution:
                 self.transaction, computed, self.group, group_of, evaluator, limit
             )
         else:
-            shares = [divided(step, group_of, self.group) for step in steps]
-            self._shares = iter(shares)
-            self.parts = parts_of(shares, self.transaction.watched, group_of)
+            self._shares = [divided(step, group_of, self.group) for step in steps]
+            self.parts = parts_of(self._shares, self.transaction.watched, group_of)
 
     def once(self, token: bytes) -> None:
-        """Execute it at most once for this token."""
+        """Execute it, as EXEC, at most once for this token. Raises Rejected."""
         requests = [each.request for each in self.commands if not isinstance(each.step, str)]
         fingerprint = once.fingerprint(requests, transaction=True)
         users = {step.user for step in self.transaction.steps if isinstance(step, kv.ScriptCall)}
         for user in sorted(users - {b""}):
             fingerprint = once.fingerprint_of(user, fingerprint)
         limits = once.limits(self._context.port.config.once)
-        self.command = kv.Once(token, fingerprint, self.transaction, *limits)
-        self.writes = True
+        self.use_token(kv.Once(token, fingerprint, self.transaction, *limits))
+
+    def use_token(self, command: kv.Once) -> None:
+        """Execute it at most once for the token of this command, which it is.
+
+        Raises Rejected if that is not possible over several groups.
+        """
+        self.command, self.writes = command, True
+        if self._group_of is None:
+            return
+        key = first_key(command.command)
+        if key is None:
+            raise errors.CrossSlot(errors.ONCE_WATCHED)
+        if needs_revision(self.transaction):
+            raise errors.CrossSlot(errors.ONCE_REVISION)
+        self._use = TokenUse(
+            kv.OnceToken(
+                command.token, command.fingerprint, key, command.ttl_ms, command.tokens_max, command.bytes_max
+            ),
+            self._group_of(key),
+            self._united,
+            self._context.port.limits.request_bytes,
+        )
 
     def obstacle(self, host: NodeHost) -> str:
         """Why this may not be logged yet in one of its groups, empty when it may."""
@@ -123,7 +148,7 @@ class Execution:
             return ""
         needed = kv.needed_version([self.command])
         if self._shares is not None:
-            needed = max(needed, kv.Prepare.since)
+            needed = max(needed, kv.Prepare.since if self._use is None else kv.CommitOnce.since)
         obstacles = [host.version_obstacle(group, needed) for group in lacking]
         return next(filter(None, obstacles), "")
 
@@ -139,9 +164,9 @@ class Execution:
                 keys = partial(_keys, part)
                 host.read_stale(group, partial(self._viewed, replies, done, group), keys)
         elif self._computation is not None:
-            host.transactions.compute(self._computation, self._size, ended)
+            host.transactions.compute(self._computation, self._size, ended, self._use)
         elif self._shares is not None and self.writes:
-            host.transactions.execute(self.parts, self._size, ended)
+            host.transactions.execute(self.parts, self._size, ended, self._use)
         elif self._shares is not None:
             host.transactions.cut(self.parts, self._size, ended, fresh=state.fresh)
         elif self.writes:
@@ -172,6 +197,10 @@ class Execution:
 
     def _took_place(self, done: Done, outcome: Any) -> None:
         """Make the replies from those of the groups. Anything else than these is the client's outcome."""
+        if isinstance(outcome, Remembered):
+            outcome = self._recalled(outcome.reply)
+        elif self._computation is not None:
+            self._shares = self._computation.shares
         if not isinstance(outcome, dict):
             done(outcome)
             return
@@ -179,12 +208,29 @@ class Execution:
         if refused:
             done(refused[0])
             return
-        if self._computation is not None:
-            self._shares = iter(self._computation.shares)
+        self._left = iter(self._shares or ())
         for group, (stamp, records, replies) in outcome.items():
             self._stamps[group], self._records[group] = stamp, records
             self._outcomes[group] = iter(replies)
         self._go_on(done)
+
+    def _united(self, replies: Mapping[int, Any]) -> Outcome:
+        """What a token remembers: the reply to its command, or to EXEC, as in one group."""
+        shares = self._computation.shares if self._computation is not None else self._shares
+        whole = joined(self.transaction.steps, shares or (), replies)
+        each: Any = whole[2]
+        return whole if self._is_exec else each[0]
+
+    def _recalled(self, reply: Any) -> Any:
+        """What a token has remembered, in place of the outcome."""
+        self._shares = None
+        if not self._is_exec:
+            return {self.group: [0, [], [reply]]}
+        return {self.group: reply} if isinstance(reply, list) else reply
+
+    @property
+    def _is_exec(self) -> bool:
+        return isinstance(self.command, kv.Once) and self.command.command is self.transaction
 
     def _go_on(self, done: Done) -> None:
         """Make replies for a while; the rest waits for the next turn. A bug costs this client alone."""
@@ -216,7 +262,7 @@ class Execution:
             outcome: Any = next(self._outcomes[self.group])
             steps, outcomes = {self.group: step}, {self.group: outcome}
         else:
-            share = next(self._shares)
+            share = next(self._left)
             steps = share.steps
             outcomes = {group: next(self._outcomes[group]) for group in steps}
             outcome = united(outcomes) if share.reply is UNSET else share.reply

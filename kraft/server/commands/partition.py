@@ -72,6 +72,41 @@ def parts_of(
     }
 
 
+def joined(steps: Sequence[Any], shares: Sequence[Partition], replies: Mapping[int, Any]) -> list[Reply]:
+    """The reply that an `Exec` of `steps` has in one group, from the `replies` of several to their `shares`.
+
+    Its stamp is a time at which no record is due.
+    """
+    records: list[Any] = []
+    begins: dict[int, int] = {}  # where the records of a group begin
+    for group, (_, found, _) in replies.items():
+        begins[group] = len(records)
+        records += found
+    outcomes = {group: iter(each) for group, (_, _, each) in replies.items()}
+    each: list[Reply] = []
+    for step, share in zip(steps, shares, strict=True):
+        parts = {group: next(outcomes[group]) for group in share.steps}
+        if type(step) is Look:
+            each.append(_joined_look(step, share, parts, begins))
+        else:
+            each.append(united(parts) if share.reply is UNSET else share.reply)
+    stamps = [max(stamp for stamp, _, _ in replies.values())]
+    stamps += [expires - 1 for _, _, expires in records if expires]
+    return [min(stamps), records, each]
+
+
+def _joined_look(step: Look, share: Partition, parts: Mapping[int, Any], begins: Mapping[int, int]) -> Reply:
+    failure = next((reply for reply in parts.values() if type(reply) is CommandFailure), None)
+    if failure is not None:
+        return failure
+    places: dict[bytes, int | None] = {}
+    for group, (_, *found) in parts.items():
+        look: Any = share.steps[group]
+        for key, place in zip(look.keys, found, strict=True):
+            places[key] = None if place is None else begins[group] + place
+    return [sum(total for total, *_ in parts.values()), *(places[key] for key in step.keys)]
+
+
 def _by_group(keys: tuple[bytes, ...], group_of: GroupOf) -> dict[int, list[bytes]]:
     found: dict[int, list[bytes]] = {}
     for key in keys:

@@ -175,8 +175,6 @@ def _group(
     try:
         return routing.group_of(keys, anywhere=anywhere), None
     except CrossSlot:
-        if multi.token is not None:
-            raise CrossSlot(errors.ONCE_SEVERAL) from None
         if context.port.config.client.cross_group == "refuse":
             raise
         return routing.group_of(keys[:1], anywhere=anywhere), routing.group_of_key

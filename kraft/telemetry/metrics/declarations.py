@@ -383,7 +383,8 @@ LOCK_WAITERS = Gauge(
 TRANSACTIONS = Counter(
     "transactions_total",
     "Transactions over several groups that this node's clients asked for, by outcome: committed, changed"
-    " (a watched key), conflict (computed again), refused, locked (waited too long) or uncertain.",
+    " (a watched key), conflict (computed again), repeated (a token of KRAFT ONCE), refused, locked (waited"
+    " too long) or uncertain.",
     ("outcome",),
 )
 TRANSACTION_LOCKS = Gauge(

@@ -188,9 +188,9 @@ class TestMachineVersions:
 
     def test_a_node_in_standby_that_is_too_old_ends_as_well(self):
         k2 = formed()[1]
-        assert "install a newer kraft on K4" in waiting("K4").outdated(versioned(k2, 7, 9))
+        assert "install a newer kraft on K4" in waiting("K4").outdated(versioned(k2, 70, 90))
 
     def test_another_cluster_is_no_reason_to_end(self):
         k1, k2, _ = formed()
-        foreign = replace(versioned(k2, 7, 9), cluster="f" * 32)
+        foreign = replace(versioned(k2, 70, 90), cluster="f" * 32)
         assert k1.outdated(foreign) is None
