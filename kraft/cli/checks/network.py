@@ -11,6 +11,7 @@ from kraft.cli.checks.subject import Subject
 from kraft.listen_address import ListenAddress, is_wildcard, split_address, split_endpoint
 from kraft.process.refusal import explain
 from kraft.process.unix_socket import SocketInUse, is_stale
+from kraft.web import next_command
 
 CONNECT_SECONDS = 2.0  # enough for a round trip around the world with a lost packet
 RESOLVE_SECONDS = 1.0  # on top of that, to resolve a name
@@ -137,9 +138,18 @@ def peers(subject: Subject) -> Iterator[CheckResult]:
             yield CheckResult(OK, f"{id_} can be reached ({addresses[id_]})")
             continue
         host, port = split_address(addresses[id_])
-        start = f"systemctl start kraft@{id_}, on its machine"
-        look = start if error == _REFUSED else f"nc -vz {host} {port}; then its firewall"
+        look = _start(subject, id_) if error == _REFUSED else f"nc -vz {host} {port}; then its firewall"
         yield CheckResult(level, f"{id_} cannot be reached at {addresses[id_]}: {error}", look)
+
+
+def _start(subject: Subject, id_: str) -> str:
+    """What starts a peer: as the page says if this node answers, else as a package would have it."""
+    view = subject.view
+    answer = next((each for each in view.answers if each.id == id_), None) if view is not None else None
+    if view is None or answer is None:
+        return f"systemctl start kraft@{id_}, on its machine"
+    command = next_command.start(view, answer) or "start it again"
+    return ", ".join(filter(None, (command, next_command.place(view, answer))))
 
 
 def _addresses(subject: Subject) -> tuple[dict[str, str], set[str]]:

@@ -10,6 +10,8 @@ from kraft.cli.checks import network
 from kraft.cli.checks.result import OK, PROBLEM, WARNING
 from kraft.cli.checks.subject import Subject
 from kraft.config import parse
+from kraft.node.supervisor import DEMO, SYSTEMD, Supervisor
+from kraft.telemetry.recent.facts import Facts
 from tests.cli.checks.subjects import SECTIONS, first, levels, only
 from tests.web.reports import member, report, silent, view, without
 
@@ -142,6 +144,24 @@ def test_a_peer_that_is_linked_is_not_dialled(stopped, monkeypatch):
     linked, reached = network.peers(node)
     assert (linked.text, reached.text) == ("K2 is connected (K2:1)", "K3 can be reached (K3:1)")
     assert calls == ["K3:1"]
+
+
+@pytest.mark.parametrize(
+    ("supervisor", "command"),
+    [
+        (Supervisor(DEMO, "d", "twistd", "d/K1/kraft.yaml"),
+         "twistd -n --pidfile=d/K3/twistd.pid kraft --config d/K3/kraft.yaml"),
+        (Supervisor(SYSTEMD, "kraft@K1"), "systemctl start kraft@K3, on its machine"),
+        (Supervisor(), "start it again, on its machine"),
+    ],
+)  # fmt: skip
+def test_a_peer_is_started_as_the_nodes_were(stopped, monkeypatch, supervisor, command):
+    """The next command is the one of the page, which the check of the cluster shows too."""
+    dialled(monkeypatch, port1=ConnectionRefusedError(111, "Connection refused"))
+    facts, members = Facts(supervisor=supervisor), (member("K1"), member("K3", connected=False))
+    own = report("K1", facts=facts, members=members)
+    told = only(network.peers(stopped(pid=5, view=view(own, silent("K3")))))
+    assert told.command == command
 
 
 def test_a_node_alone_has_no_peers(stopped):
