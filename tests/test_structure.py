@@ -28,6 +28,7 @@ SUBPACKAGES = {
         "backup",
         "transactions",
         "moves",
+        "placement",
         "admin",
     ),
     "server": ("commands", "lua"),

@@ -181,9 +181,10 @@ def _in_brackets(command: str) -> tuple[str | Span, ...]:
 def _notes(answer: StatusReply) -> Iterator[Block]:
     """Changes under way, as the leader of a group reports them; snapshots as their receiver reports them."""
     groups = (answer.status or {}).get("groups", ())
+    placed = bool((answer.status or {}).get("replication"))
     alike: dict[str, list[int]] = {}
     for group in groups:
-        for text in _changes(group) if group["role"] == "leader" else ():
+        for text in _changes(group, placed=placed) if group["role"] == "leader" else ():
             alike.setdefault(text, []).append(group["group"])
     for text, ids in alike.items():
         yield line(Span(f"{_named(ids)}: {text}", NEWS))
@@ -204,8 +205,9 @@ def _snapshot(group: str, receiver: str, transfer: dict[str, Any]) -> Meter:
     return Meter(line(text), f"{receiver}: snapshot from {sender}", done, size, transfer.get("seconds", 0.0))
 
 
-def _changes(group: dict[str, Any]) -> Iterator[str]:
-    if group["learners"]:
+def _changes(group: dict[str, Any], *, placed: bool) -> Iterator[str]:
+    """What changes in a group. Learners are none of it where the cluster places votes itself."""
+    if group["joining" if placed else "learners"]:
         joining = set(group.get("joining", ()))
         learners = ", ".join(f"{id_} (to be a voter)" if id_ in joining else id_ for id_ in group["learners"])
         yield f"voters {', '.join(group['voters'])}; learners {learners}"

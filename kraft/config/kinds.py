@@ -145,6 +145,18 @@ class NodeId:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneName:
+    """The name of what may fail as one: a machine, a rack, a site."""
+
+    form: str = "1 to 64 letters, digits, `_`, `.`, `-`"
+
+    def convert(self, text: str) -> str:
+        if _NODE_ID.fullmatch(text) is None:
+            raise ValueError(f"{quoted(text)} is not the name of a zone; write {self.form}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
 class FilePath:
     """A path. The loader resolves a relative one against the directory of the configuration file."""
 

@@ -18,6 +18,7 @@ from kraft.config.kinds import (
     RestoreMoment,
     RestoreToken,
     Switch,
+    ZoneName,
 )
 from kraft.moment import Moment
 
@@ -34,10 +35,14 @@ _Certificates = Annotated[str, Choice(("none", "optional", "required"))]  # of t
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """`id` is the name of the node in the cluster, `data` its directory."""
+    """`id` is the name of the node in the cluster, `data` its directory.
+
+    Nodes of one `zone` may fail together. Without a zone, it is the host of `peer.advertise`.
+    """
 
     id: Annotated[str, NodeId()]
     data: Annotated[str, FilePath()]
+    zone: Annotated[str, ZoneName()] = ""
 
 
 @dataclass(frozen=True, slots=True)

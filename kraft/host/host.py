@@ -33,6 +33,7 @@ from kraft.host.moves.moves import Moves
 from kraft.host.moves.planner import MovePlanner
 from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
+from kraft.host.placement.placer import Placer
 from kraft.host.ports import BackupTaker, Disk, Fatal, HostObserver, Network, ScriptEvaluator
 from kraft.host.requests.early_requests import EarlyRequests, Leave
 from kraft.host.requests.proposal import WriteDone
@@ -71,7 +72,7 @@ class Host:
         fatal: Fatal,
         machine_version: int = MACHINE_VERSION,
     ) -> None:
-        self.groups: dict[int, Group] = {}  # by id, from the end of its replay on
+        self.groups = groups = dict[int, Group]()  # by id, from the end of its replay on
         background = Background(clock)
         self.indexes = KeyIndexes(self.groups, background, clock)
         self._config = config
@@ -85,7 +86,7 @@ class Host:
         self.peers = peers = Peers(config, clock, formation, loaded.starts, session=session)
         self.transactions = Transactions(config, session, self.groups, clock)
         self.persistence = persistence = Persistence(disk, clock, self)
-        slow = Slowness(self.persistence, observer, config.raft.election_timeout)
+        slow = Slowness(persistence, observer, config.raft.election_timeout)
         self._turns = turns = Turns(clock, self)
         self.backpressure = pressure = Backpressure(config.limits.pending_proposals)
         self.users = users = UserWatch(self.groups)
@@ -97,19 +98,18 @@ class Host:
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         self._checkpoints = CheckpointBudget(config.snapshot.checkpoint_bytes)
         self._spread = spread = LeaderSpread(self.peers, self.transfers)
-        first_request = jitter(1 << 31) << 20
-        self.images = PinnedImages(
-            config.node.id, self.groups, self.slots, formation, clock, disk, first_token=first_request
-        )
+        first = jitter(1 << 31) << 20
+        self.images = PinnedImages(config.node.id, groups, slots, formation, clock, disk, first_token=first)
         self._image_commands = images = ImageCommands(self.images)
         election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
         self.beats = beats = Beats(config, self.groups, self.peers, turns, clock, loaded.starts)
         self.hibernation = sleep = Hibernation(config, self.groups, beats, election, spread, self._context)
         self.moves = Moves(config, self.groups, self._context, self.transactions, self.indexes, sleep.wake)
         self.memory = DataMemory(self.groups, sleep, background)
-        planner = MovePlanner(self.moves, slots, clock, self.read)
+        self._placer = Placer(groups, self._context, self.transactions, self.read)
+        plans = (MovePlanner(self.moves, slots, clock, self.read), self._placer.commands)
         self._admin = AdminExecutor(
-            self.groups, self._context, self.transfers, images, planner, sleep.wake, self.read, first_request
+            groups, self._context, self.transfers, images, plans, sleep.wake, self.read, first_request=first
         )
         self.peer_receiver = PeerReceiver(
             self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, self
@@ -328,6 +328,7 @@ class Host:
                 self.transactions.tick(awake)
                 self.moves.tick(awake)
             self.transfers.tick()
+            self._placer.tick(now, self._admin.ask)
             self._admin.tick()
             self.images.tick()
             condition = node_condition(self._context, awake, memory_full=self.memory.full)

@@ -12,6 +12,7 @@ from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
 from kraft.host.moves.moves import Moves
+from kraft.host.placement.placement_view import PlacementView
 from kraft.host.slots import SlotMap
 from kraft.host.transactions.transactions import Transactions
 from kraft.kv.ledger import LedgerKind
@@ -36,6 +37,7 @@ def node_status(
     identity = peers.formation.identity
     state = lifecycle.state
     tick_seconds = settings.tick_seconds(config)
+    replication = PlacementView(groups, peers).state.replication
     return Status(
         node=identity.id,
         version=__version__,
@@ -47,7 +49,7 @@ def node_status(
         client=config.client.advertise,
         http=peers.http_address(identity.id),
         uptime_seconds=context.clock.seconds() - started_at,
-        members=member_statuses(peers, groups, tick_seconds),
+        members=member_statuses(peers, groups, tick_seconds, replication),
         groups=tuple(
             group_status(groups[id_], tick_seconds, transactions, moves, slots)
             for id_, slots in sorted(owned_slots(context.slots, groups).items())
@@ -65,6 +67,7 @@ def node_status(
         moves=tuple(moves.status()),
         move_outcomes=moves.counts.outcomes,
         move_bytes=moves.counts.bytes,
+        replication=replication,
     )
 
 
@@ -171,9 +174,12 @@ def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, 
 
 
 def member_statuses(
-    peers: Peers, groups: Mapping[int, Group], tick_seconds: float
+    peers: Peers, groups: Mapping[int, Group], tick_seconds: float, replication: int
 ) -> tuple[MemberStatus, ...]:
-    """Every member as this node sees it: of the groups that it leads, the longest silence and largest lag."""
+    """Every member as this node sees it: of the groups that it leads, the longest silence and largest lag.
+
+    With a `replication` other than 0 so many nodes vote in each group, and a voter votes in some of them.
+    """
     contacts: dict[str, float] = {}
     lags: dict[str, int] = {}
     for group in groups.values():
@@ -182,6 +188,7 @@ def member_statuses(
             lags[replica.id] = max(lags.get(replica.id, 0), replica.lag_entries)
     configurations = [group.raft.state.configuration for group in groups.values()] or [NOBODY]
     joining = {each.id for configuration in configurations for each in configuration.joining}
+    votes = any if replication else all
     own = peers.formation.identity.id
     return tuple(
         MemberStatus(
@@ -190,13 +197,15 @@ def member_statuses(
             peer=member.peer,
             client=peers.client_address(member.id),
             http=peers.http_address(member.id),
-            voter=all(member.id in configuration.electors for configuration in configurations),
+            voter=votes(member.id in configuration.electors for configuration in configurations),
             connected=member.id == own or member.id in peers.connected,
             last_contact_seconds=contacts.get(member.id),
             lag_entries=lags.get(member.id),
             joining=member.id in joining,
             machine_version=peers.supported_by(member),
             announced=peers.announced_by(member.id),
+            zone=peers.zone(member.id),
+            votes=sum(member.id in configuration.electors for configuration in configurations),
         )
         for member in peers.formation.members
     )

@@ -34,6 +34,7 @@ class LedgerKind(IntEnum):
     MOVE = 10
     MAP = 11  # the slots of all groups, in group 0: `kraft.kv.slot_map`
     GROUP = 12  # groups created since the cluster was formed, in group 0: `kraft.kv.created_groups`
+    PLACEMENT = 13  # where the votes of all groups should be, in group 0: `kraft.kv.placement`
 
 
 _KINDS = max(LedgerKind) + 1

@@ -21,6 +21,7 @@ from kraft.kv import (
     libraries,
     locks,
     moves,
+    placement,
     scripts,
     slot_map,
     strings,
@@ -176,10 +177,16 @@ def _step(function: Callable[[MachineState, Any, Run], Reply], state: MachineSta
 
 
 STEPS: frozenset[type] = frozenset(
-    (*transactions.FUNCTIONS, *moves.FUNCTIONS, *slot_map.FUNCTIONS, *created_groups.FUNCTIONS)
+    (
+        *transactions.FUNCTIONS,
+        *moves.FUNCTIONS,
+        *slot_map.FUNCTIONS,
+        *created_groups.FUNCTIONS,
+        *placement.FUNCTIONS,
+    )
 )
 """The types of the steps of transactions over several groups and of moves of slots, of what plans these, and
-of what creates groups.
+of what creates groups and places votes.
 """
 
 FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
@@ -197,6 +204,7 @@ FUNCTIONS: dict[type, Callable[[MachineState, Any], Reply]] = {
     **moves.FUNCTIONS,
     **slot_map.FUNCTIONS,
     **created_groups.FUNCTIONS,
+    **placement.FUNCTIONS,
     **{type_: partial(_step, function) for type_, function in transactions.FUNCTIONS.items()},
 }
 """The function of each command."""

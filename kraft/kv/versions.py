@@ -16,7 +16,7 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
     5         Open Import Freeze Activate Cancel Unfreeze Release Sweep Close
               PlanMove RenewMove StopMove EndMove
     6         PlanMoves AddGroups
-    7         CommitOnce
+    7         CommitOnce ChangePlacement
 """
 
 from kraft.int64 import parse_int64

@@ -1,8 +1,8 @@
 """Administrators' commands as values: a client's node makes them, and the leader's node carries them out.
 
-The commands in `LOCAL` concern the node that is asked, and are never sent to another one. A `SlotChange` is
-carried out by that node as well, which writes to group 0 as for a client. All others go to the leader of
-every group, wherever it is. A result is a plain value: text, number, list or dict.
+The commands in `LOCAL` concern the node that is asked, and are never sent to another one. A `SlotChange` or
+`PlacementChange` is carried out by that node as well, which writes to group 0 as for a client. All others go
+to the leader of every group, wherever it is. A result is a plain value: text, number, list or dict.
 """
 
 from collections.abc import Callable
@@ -223,6 +223,48 @@ class CreateGroups(msgspec.Struct, frozen=True, array_like=True, tag=30):
     groups: int
 
 
+class SetVoters(msgspec.Struct, frozen=True, array_like=True, tag=33):
+    """Let the members `voters` vote in `group`, in the place of the voters `before`. No client sends it."""
+
+    group: int
+    before: tuple[str, ...]
+    voters: tuple[str, ...]
+    force: bool = False
+
+
+GroupChange = MembershipChange | SetVoters
+"""What the leader of one group can change of its members."""
+
+
+class SetReplication(msgspec.Struct, frozen=True, array_like=True, tag=31):
+    """Let so many nodes vote in each group, 0: all members in all groups.
+
+    The result is 'OK' once that is logged. The votes then move by themselves.
+    """
+
+    replication: int
+
+
+class ShowReplication(msgspec.Struct, frozen=True, array_like=True, tag=34):
+    """Tell how many nodes vote in a group, and what is to be done about it.
+
+    The result is a dict: replication, settling, leaving, steps, votes.
+    """
+
+
+class RebalanceReplicas(msgspec.Struct, frozen=True, array_like=True, tag=32):
+    """Give all nodes about the same number of votes. `dry`: only tell the steps.
+
+    The result is a list with a dict for each step: group, voters, to.
+    """
+
+    dry: bool = False
+
+
+PlacementChange = SetReplication | ShowReplication | RebalanceReplicas
+"""What the node that is asked lets group 0 log (`host.placement`)."""
+
+
 AdminCommand = (
     Add
     | Remove
@@ -246,6 +288,8 @@ AdminCommand = (
     | LogHeldMarker
     | SlotChange
     | CreateGroups
+    | SetVoters
+    | PlacementChange
 )
 LOCAL = (
     Drain,
@@ -259,7 +303,7 @@ CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # these wait for a checkpoint of
 # These do the same when they are carried out again, so the next leader gets them when one is lost.
 REPEATABLE = (Rehearse, TakeSnapshot, Verify, Reseed)
 DONE = "DONE"  # the result of a rehearsal where the members are as the command wants them
-SILENT = (ReadImage, CloseImage, HoldProposals, LogHeldMarker)  # too many of them to be logged
+SILENT = (ReadImage, CloseImage, HoldProposals, LogHeldMarker, SetVoters)  # too many of them to be logged
 AdminResult = str | int | list[object] | dict[str, object]
 AdminOutcome = AdminResult | Exception
 AdminDone = Callable[[AdminOutcome], None]
@@ -299,6 +343,10 @@ _NAMES: dict[type, str] = {
     SplitGroup: "split",
     MergeGroups: "merge",
     RebalanceSlots: "rebalance slots",
+    SetReplication: "replication",
+    ShowReplication: "replication",
+    RebalanceReplicas: "rebalance replicas",
+    SetVoters: "voters",
 }
 _encode = msgspec.msgpack.Encoder().encode
 _command = msgspec.msgpack.Decoder(AdminCommand)

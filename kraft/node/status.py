@@ -36,10 +36,12 @@ class MemberStatus:
     """One member of the cluster as this node sees it.
 
     `peer`, `client` and `http` are addresses (`host:port`); the last two are '' until the member has greeted.
-    It is a `voter` if it votes in all groups; `joining` marks a learner that becomes one once it has caught
-    up. `last_contact_seconds` and `lag_entries` are the largest of the groups that this node leads, and None
-    if it leads none. `machine_version` is the highest that the member supports, 0 while it is not connected.
-    `announced` is where it says that its peer port is, '' while it is not connected.
+    It is a `voter` if it votes in all groups, or where the cluster places votes itself, in any; `votes`
+    counts these groups. `joining` marks a learner that becomes a voter once it has caught up.
+    `last_contact_seconds` and `lag_entries` are the largest of the groups that this node leads, and None if
+    it leads none. `machine_version` is the highest that the member supports, 0 while it is not connected.
+    `announced` is where it says that its peer port is, '' while it is not connected. Nodes of one `zone` may
+    fail together.
     """
 
     id: str
@@ -54,6 +56,8 @@ class MemberStatus:
     joining: bool = False
     machine_version: int = 0
     announced: str = ""
+    zone: str = ""
+    votes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,8 @@ class Status:
     node's clients, are counted by outcome: committed, changed (a watched key), conflict (computed again),
     refused, locked or uncertain. `moves` of slots are not over; those out of groups that this node led are
     counted by outcome: moved, cancelled, or failed (an attempt), and `move_bytes` were sent for them.
-    `map_version` goes up with every move that took place, from 0.
+    `map_version` goes up with every move that took place, from 0. With a `replication` other than 0 the
+    cluster places votes itself: so many nodes vote in each group.
     """
 
     node: str
@@ -232,3 +237,4 @@ class Status:
     moves: tuple[MoveStatus, ...] = ()
     move_outcomes: dict[str, int] = field(default_factory=dict)
     move_bytes: int = 0
+    replication: int = 0

@@ -30,7 +30,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     is drawn at each start: the two reveal an old copy of a directory. `standby`: the node waits to be added
     to a cluster. `leaderless`: it belongs to a cluster and knows no leader, so that nobody can be added now;
     an earlier program never says so. `groups` is the number of groups of its cluster, or with which it would
-    form one; 0 from an earlier program, which knows one group only. The link fills in `nonce` and `auth`.
+    form one; 0 from an earlier program, which knows one group only. `zone` is what may fail together with the
+    node; '' without one, and from an earlier program. The link fills in `nonce` and `auth`.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     current: tuple[Member, ...] = ()
     leaderless: bool = False
     groups: int = 0
+    zone: str = ""
 
 
 class Challenge(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -109,7 +111,7 @@ def faults(hello: Hello) -> str | None:
         return "impossible version range"
     if not hello.id or not hello.incarnation:
         return "a node without id or incarnation"
-    texts = [hello.id, hello.incarnation, hello.cluster, hello.peer, hello.client, hello.http]
+    texts = [hello.id, hello.incarnation, hello.cluster, hello.peer, hello.client, hello.http, hello.zone]
     for member in (*hello.members[:MEMBERS_MAX], *hello.current[:CURRENT_MAX]):
         texts += (member.id, member.incarnation, member.peer)
     if any(len(text) > TEXT_MAX for text in texts):

@@ -38,6 +38,7 @@ LEVELS: dict[str, str] = {
     "groups_option_ignored": "warning",
     "configuration_changed": "info",
     "learner_promoted": "info",
+    "votes_not_moved": "warning",
     "machine_version_raised": "info",
     "clock_off": "warning",
     "clock_right": "info",

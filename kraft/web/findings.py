@@ -398,7 +398,7 @@ def _group(view: ClusterView, group: GroupStatus) -> Iterator[Finding]:
         if spare >= 0:
             yield Finding(BAD, name, f"has no leader{_obstacle(view)}")
         return
-    yield from _changes(name, leader)
+    yield from _changes(view, name, leader)
     if leader.mismatch and not any(_fenced(view, group.group)):
         text = "the data of one replica differs from the others'"
         yield Finding(WARN, name, text, next_command.kraft(view, "verify"))
@@ -484,9 +484,9 @@ def _clocks(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:
         yield Finding(WARN, name, text, advice="docs/runbooks.md#kraftlogtimeoff", topic="clock")
 
 
-def _changes(name: str, leader: GroupStatus) -> Iterator[Finding]:
+def _changes(view: ClusterView, name: str, leader: GroupStatus) -> Iterator[Finding]:
     lags = {replica.id: replica.lag_entries for replica in leader.replicas}
-    for id_ in leader.learners:
+    for id_ in leader.joining if overview.places_votes(view) else leader.learners:
         kind = (
             "becomes a voter once it has caught up"
             if id_ in leader.joining

@@ -94,6 +94,11 @@ def losses_survived(view: ClusterView, group: GroupStatus) -> int:
     return max(survived, 0) if spare >= 0 and leader(view, group.group) is not None else survived
 
 
+def places_votes(view: ClusterView) -> bool:
+    """Whether the cluster places votes itself, so that a member without a vote in a group is no news."""
+    return any(report.status.replication for report in view.reports)
+
+
 def tolerance(view: ClusterView, group: GroupStatus) -> str:
     """How many losses the cluster survives, after the voters that are missing, if any."""
     there = working(view)

@@ -109,7 +109,8 @@ def _node(view: ClusterView, answer: MemberReport, x: float, y: float) -> _Node:
         return _Node(
             id_, "leader", "!" if slow else "★", line if slow else leads, f"{id_} {leads}, {line}", x, y
         )
-    kind = "learner" if any(id_ in leader.learners for leader in leaders) else "follower"
+    few = all if overview.places_votes(view) else any
+    kind = "learner" if leaders and few(id_ in leader.learners for leader in leaders) else "follower"
     return _Node(id_, kind, "!" if slow else "✓", line, f"{id_} is a {kind}, {line}", x, y)
 
 

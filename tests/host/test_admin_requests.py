@@ -27,6 +27,10 @@ EVERY = (
     admin.SplitGroup(1, 3),
     admin.MergeGroups(1, 0),
     admin.RebalanceSlots(dry=True),
+    admin.SetReplication(3),
+    admin.ShowReplication(),
+    admin.RebalanceReplicas(dry=True),
+    admin.SetVoters(4, ("K1", "K2"), ("K1", "K3")),
 )
 
 

@@ -68,6 +68,7 @@ TAGS: dict[Any, tuple[int, int]] = {
     kv.EndMove: (113, 5),
     kv.PlanMoves: (114, 6),
     kv.AddGroups: (120, 6),
+    kv.ChangePlacement: (130, 7),
 }
 
 
@@ -124,6 +125,7 @@ def test_the_machine_applies_every_command_of_its_version():
             b"\x01\x91\x95\x72\x92\x93\x01\x02\x03\x93\x04\x05\x06\x07\x08\x09",
         ),
         (kv.AddGroups(1, 2, b"c"), b"\x01\x91\x94\x78\x01\x02\xc4\x01c"),
+        (kv.ChangePlacement(1, 3, True, ("K2",)), b"\x01\x91\x95\xcc\x82\x01\x03\xc3\x91\xa2K2"),
     ],
 )
 def test_the_bytes_stay_as_they_are(command, data):

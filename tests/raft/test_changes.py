@@ -74,6 +74,19 @@ def test_a_learner_that_is_to_take_the_place_of_a_voter_is_not_demoted():
     )
 
 
+def test_other_members_vote_in_one_step():
+    five = changes.voting(cluster("K1", "K2", "K3", "K4", "K5"), ("K2", "K5", "K4"))
+    assert (five.voters, five.learners, five.joining) == (("K2", "K4", "K5"), ("K1", "K3"), ())
+    assert changes.voting(five, ("K1", "K2", "K3")).voters == ("K1", "K2", "K3")
+    assert "K9 is not a member" in refusal(changes.voting, five, ("K1", "K9"))
+    assert "needs a voter" in refusal(changes.voting, five, ())
+
+
+def test_who_was_promised_a_vote_does_not_lose_it_to_others():
+    replacing = changes.replaced(TRIO, "K2", member("K4"))
+    assert "K4 is on its way to a vote" in refusal(changes.voting, replacing, ("K1", "K3"))
+
+
 def test_a_new_address_changes_nothing_else():
     moved = changes.readdressed(TRIO, "K2", "elsewhere:9")
     assert moved.member("K2") == Member("K2", member("K2").incarnation, "elsewhere:9")

@@ -65,6 +65,16 @@ def test_an_order_reaches_the_host_as_a_value(client: Talk, words: str, order: a
             [{"slots": "0-9", "from": 0, "to": 1}],
             b"*1\r\n*6\r\n$5\r\nslots\r\n$3\r\n0-9\r\n$4\r\nfrom\r\n:0\r\n$2\r\nto\r\n:1\r\n",
         ),
+        ("KRAFT REPLICATION 3", admin.SetReplication(3), "OK", b"+OK\r\n"),
+        ("kraft replication all", admin.SetReplication(0), "OK", b"+OK\r\n"),
+        (
+            "KRAFT REPLICATION",
+            admin.ShowReplication(),
+            {"replication": "all", "leaving": ["K2"]},
+            b"*4\r\n$11\r\nreplication\r\n$3\r\nall\r\n$7\r\nleaving\r\n*1\r\n$2\r\nK2\r\n",
+        ),
+        ("KRAFT REBALANCE REPLICAS", admin.RebalanceReplicas(), [], b"*0\r\n"),
+        ("kraft rebalance replicas dryrun", admin.RebalanceReplicas(dry=True), [], b"*0\r\n"),
         ("KRAFT COMPACT keep 10", admin.Compact(10), 5, b":5\r\n"),
         (
             "KRAFT VERIFY",
@@ -179,7 +189,15 @@ def test_a_move_that_makes_no_sense_is_refused(client: Talk, words: str, reply: 
         ("MERGE 1 TO 0", b"-ERR syntax error\r\n"),
         ("MERGE 1 INTO 1", b"-ERR a group is merged into another one\r\n"),
         ("MERGE -1 INTO 1", b"-ERR the number of a group is not negative\r\n"),
-        ("REBALANCE LEADERS", b"-ERR use KRAFT REBALANCE SLOTS or KRAFT REBALANCE SLOTS DRYRUN\r\n"),
+        (
+            "REBALANCE LEADERS",
+            b"-ERR use KRAFT REBALANCE SLOTS or KRAFT REBALANCE REPLICAS, or add DRYRUN to them\r\n",
+        ),
+        ("REBALANCE REPLICAS NOW", b"-ERR unknown option 'NOW'; known options: DRYRUN\r\n"),
+        ("REPLICATION x", b"-ERR value is not an integer or out of range\r\n"),
+        ("REPLICATION 0", b"-ERR a group has 1 to 64 voters, or ALL members vote\r\n"),
+        ("REPLICATION 65", b"-ERR a group has 1 to 64 voters, or ALL members vote\r\n"),
+        ("REPLICATION 3 4", b"-ERR syntax error\r\n"),
         ("REBALANCE SLOTS NOW", b"-ERR unknown option 'NOW'; known options: DRYRUN\r\n"),
     ],
 )

@@ -3,6 +3,7 @@
 from tests.simulation.mutation import Mutation
 
 _CREATED = "tests/host/test_created_groups.py"
+_PLACED = "tests/host/test_placement.py"
 
 GROUP_MUTATIONS = (
     Mutation(
@@ -46,7 +47,7 @@ GROUP_MUTATIONS = (
     ),
     Mutation(
         "a change of the members leaves created groups out",
-        "kraft/host/admin/executor.py",
+        "kraft/host/admin/cluster_change.py",
         "elif total == groups:",
         "elif total:",
         "a command is answered when all groups have done it",
@@ -54,8 +55,8 @@ GROUP_MUTATIONS = (
     ),
     Mutation(
         "a node that lags counts the groups for a change of the members",
-        "kraft/host/admin/executor.py",
-        "self._creation.count(until, counted)",
+        "kraft/host/admin/cluster_change.py",
+        "self._count(counted)",
         "counted(self._slots.groups)",
         "it does not know the groups yet that were created before the change",
         test=_CREATED,
@@ -123,5 +124,61 @@ GROUP_MUTATIONS = (
         "return list(outcomes)",
         "the same command finishes a change that ended half-way",
         200,
+    ),
+    Mutation(
+        "a step does not look at the voters that there are",
+        "kraft/host/membership/targets.py",
+        "if current.voters != command.before:",
+        "if not command.before:",
+        "a step of an old plan is refused",
+        test=_PLACED,
+    ),
+    Mutation(
+        "votes are placed while a node is on its way to one",
+        "kraft/raft/membership/changes.py",
+        "    if c.joining:\n",
+        "    if False:\n",
+        "a group is left alone while a learner is on its way to a vote",
+        test="tests/raft/test_changes.py",
+    ),
+    Mutation(
+        "a change of the placement does not look at the version",
+        "kraft/kv/placement.py",
+        "if command.version != known.version:",
+        "if command.version > known.version:",
+        "what was made of another state does nothing",
+        test="tests/kv/test_placement.py",
+    ),
+    Mutation(
+        "a removed node's votes are not handed over first",
+        "kraft/host/placement/placement_commands.py",
+        "        elif not counting:\n",
+        "        elif True:\n",
+        "no group has fewer voters for a moment",
+        test=_PLACED,
+    ),
+    Mutation(
+        "votes go to nodes that cannot take them",
+        "kraft/host/placement/replica_plan.py",
+        "self._open = [node for node in self._staying if node.available]",
+        "self._open = self._staying",
+        "a node that is down gets no vote",
+        test="tests/host/test_replica_plan.py",
+    ),
+    Mutation(
+        "a vote is taken away before another one is given",
+        "kraft/host/placement/replica_plan.py",
+        "voters += leaving[: wanted - len(voters)]",
+        "voters += leaving[:0]",
+        "a leaving node keeps its vote until another one can take it",
+        test="tests/host/test_replica_plan.py",
+    ),
+    Mutation(
+        "any number of votes for one node at a time",
+        "kraft/host/placement/placer.py",
+        "incoming[id_] >= INCOMING_MAX",
+        "incoming[id_] > STEPS_MAX",
+        "a node gets two votes at a time",
+        test=_PLACED,
     ),
 )

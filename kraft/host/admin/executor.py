@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from kraft.host.admin.cluster_change import ClusterChange
 from kraft.host.admin.cluster_command import ClusterCommand
 from kraft.host.admin.group_creation import GroupCreation
 from kraft.host.admin.held_markers import NOT_HELD, HeldMarkers
@@ -21,6 +22,7 @@ from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.moves.planner import MovePlanner
+from kraft.host.placement.placement_commands import PlacementCommands
 from kraft.host.requests.round import ReadDone
 from kraft.node import admin
 from kraft.node.admin import (
@@ -35,22 +37,25 @@ from kraft.node.admin import (
     CreateGroups,
     Demote,
     Drain,
+    GroupChange,
     HoldProposals,
     LogHeldMarker,
     MembershipChange,
+    PlacementChange,
     Promote,
     Readdress,
     Rehearse,
     Remove,
     Replace,
     Reseed,
+    SetVoters,
     SlotChange,
     StepDown,
     TakeSnapshot,
     TransferLeadership,
     Verify,
 )
-from kraft.node.errors import AdminRefused, Busy, NotLeader, Uncertain
+from kraft.node.errors import AdminRefused, Busy, NotLeader
 from kraft.peerwire.messages import Admin, AdminReply, Message
 from kraft.raft.errors import NotLeading
 
@@ -74,7 +79,7 @@ class AdminExecutor:
         context: GroupContext,
         transfers: LeadershipTransfers,
         images: ImageCommands,
-        planner: MovePlanner,
+        plans: tuple[MovePlanner, PlacementCommands],
         wake: Callable[[Collection[int]], None],
         read: Callable[[int, ReadDone], None],
         first_request: int,
@@ -86,7 +91,7 @@ class AdminExecutor:
         self._clock = context.clock
         self._observer = context.observer
         self._images = images
-        self._planner = planner
+        self._planner, self._placement = plans
         self._wake = wake
         self._creation = GroupCreation(groups, context.slots, context.clock, read)
         self._requests = AdminRequests(first_request)
@@ -102,6 +107,9 @@ class AdminExecutor:
         if isinstance(command, SlotChange):
             self._clock.call_soon(partial(self._planner.do, command, self.do, done))
             return
+        if isinstance(command, PlacementChange):
+            self._clock.call_soon(partial(self._placement.do, command, done))
+            return
         seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
         until = self._clock.seconds() + seconds
         ask = partial(self._ask, until)
@@ -110,52 +118,18 @@ class AdminExecutor:
             refusal = AdminRefused(f"there is no group {one}: the groups are 0 to {groups - 1}")
             self._clock.call_soon(partial(done, refusal))
         elif isinstance(command, MembershipChange):
-            self._change_all(groups, until, command, done)
+            proceed = partial(self._change_all, groups, until)
+            self._clock.call_soon(partial(self._placement.admit, command, proceed, done))
         elif groups == 1 or one >= 0:
             ask(max(0, one), command, done)
         else:
             ClusterCommand(groups, ask, done).ask_all(command)
 
-    def _change_all(
-        self, groups: int, until: float, command: MembershipChange, done: AdminDone, *, again: bool = False
-    ) -> None:
+    def _change_all(self, groups: int, until: float, command: MembershipChange, done: AdminDone) -> None:
         """Change the members of so many groups before `until` (monotonic seconds)."""
-        ended, ask = partial(self._changed_all, groups, until, command, done), partial(self._ask, until)
-        if groups == 1:
-            ask(0, command, ended)
-        else:
-            ClusterCommand(groups, ask, ended, again=again).change(command)
-
-    def _changed_all(
-        self, groups: int, until: float, command: MembershipChange, done: AdminDone, outcome: AdminOutcome
-    ) -> None:
-        counted = partial(self._counted, groups, until, command, done, outcome)
-        if isinstance(outcome, Exception):
-            done(outcome)
-        elif any(_leaver(command) == group.raft.state.id for group in self._groups.values()):
-            counted(self._slots.groups)  # nobody tells this node more
-        else:
-            self._creation.count(until, counted)
-
-    def _counted(
-        self,
-        groups: int,
-        until: float,
-        command: MembershipChange,
-        done: AdminDone,
-        outcome: AdminOutcome,
-        total: int | Exception,
-    ) -> None:
-        """Repeat it where groups were created meanwhile: they may have begun without the change.
-
-        Those that are created later begin with it, as group 0 has it.
-        """
-        if isinstance(total, Exception):
-            done(Uncertain())  # it is done in all groups that this node knows
-        elif total == groups:
-            done(outcome)
-        else:
-            self._change_all(total, until, command, done, again=True)
+        ask, count_ = partial(self._ask, until), partial(self._creation.count, until)
+        own = next((group.raft.state.id for group in self._groups.values()), "")
+        ClusterChange(command, ask, count_, own, self._slots, done).begin(groups)
 
     def mark(self, done: AdminDone) -> None:
         """Let every replica take a checkpoint, those of several groups at one moment.
@@ -171,6 +145,10 @@ class AdminExecutor:
         """As `_ask`, and not only at the next tick: writers wait meanwhile."""
         self._ask(self._clock.seconds() + HOLD_SECONDS, group, command, done)
         self._clock.call_soon(self._give)
+
+    def ask(self, group: int, command: AdminCommand, done: AdminDone) -> None:
+        """Let the leader of `group` carry out `command`, which only nodes send."""
+        self._ask(self._clock.seconds() + ADMIN_SECONDS, group, command, done)
 
     def _ask(self, deadline: float, group: int, command: AdminCommand, done: AdminDone) -> None:
         """Let the leader of `group` carry out `command` before `deadline` (monotonic seconds)."""
@@ -255,7 +233,7 @@ class AdminExecutor:
         except NotLeading:
             done(NotLeader(0, ""))
 
-    def _change_members(self, group: Group, command: MembershipChange, done: AdminDone) -> None:
+    def _change_members(self, group: Group, command: GroupChange, done: AdminDone) -> None:
         group.membership.do(command, done)
 
     def _rehearse(self, group: Group, command: Rehearse, done: AdminDone) -> None:
@@ -320,7 +298,7 @@ class AdminExecutor:
             done("OK")
 
     _DO: ClassVar[dict[type, Callable[["AdminExecutor", Group, Any, AdminDone], None]]] = {
-        **dict.fromkeys((Add, Remove, Promote, Demote, Readdress, Replace), _change_members),
+        **dict.fromkeys((Add, Remove, Promote, Demote, Readdress, Replace, SetVoters), _change_members),
         Rehearse: _rehearse,
         TransferLeadership: _transfer,
         StepDown: _transfer_to_best,
@@ -361,13 +339,6 @@ class AdminExecutor:
             done(AdminRefused(f"still leads group {ids}: {self._transfers.obstacle(led[0])}"))
         else:
             done("OK")
-
-
-def _leaver(command: MembershipChange) -> str:
-    """The node that leaves the cluster, '' if none does."""
-    if isinstance(command, Replace):
-        return command.old if command.new != command.old else ""
-    return command.id if isinstance(command, Remove) else ""
 
 
 def _only(command: AdminCommand) -> int:

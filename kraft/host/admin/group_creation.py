@@ -15,6 +15,7 @@ from kraft.host.requests.round import ReadDone, ReadOutcome, View
 from kraft.host.slots import SlotMap
 from kraft.kv import commands as kv
 from kraft.kv.created_groups import created_count
+from kraft.kv.placement import saved_placement
 from kraft.node.admin import AdminDone, CreateGroups
 from kraft.node.errors import AdminRefused, NotLeader, Stopping
 from kraft.node.ports import Clock
@@ -91,10 +92,16 @@ class GroupCreation:
         return ""
 
     def _groups_differ(self, first: Group) -> bool:
-        """Whether a group has other members than group 0, as far as this node knows."""
+        """Whether a group has other members than group 0, as far as this node knows.
+
+        Where the cluster places votes itself, groups differ in their voters, and the new ones will too.
+        """
         wanted = first.raft.state.configuration
+        placed = saved_placement(first.state.machine.keyspace.ledger).active
         others = (group.raft.state.configuration for group in self._groups.values())
-        return any((each.members, each.voters) != (wanted.members, wanted.voters) for each in others)
+        return any(
+            each.members != wanted.members or (each.voters != wanted.voters and not placed) for each in others
+        )
 
 
 def _created(done: AdminDone, outcome: WriteOutcome) -> None:

@@ -21,7 +21,16 @@ from kraft.host.membership.promotion import LearnerPromotion
 from kraft.host.membership.relocation import Relocation
 from kraft.host.pending import Pending, overdue, settle_all
 from kraft.host.ports import HostObserver
-from kraft.node.admin import DONE, Add, AdminDone, AdminOutcome, MembershipChange, Readdress, Replace
+from kraft.node.admin import (
+    DONE,
+    Add,
+    AdminDone,
+    AdminOutcome,
+    GroupChange,
+    MembershipChange,
+    Readdress,
+    Replace,
+)
 from kraft.node.errors import AdminRefused, NotLeader, Stopping, Uncertain
 from kraft.node.ports import Clock
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading
@@ -37,7 +46,7 @@ STEADY_TIMEOUTS = 4  # election timeouts without interruption before a learner g
 class _PendingChange(Pending[AdminOutcome], eq=False):
     """A command that waits for its turn, or for its outcome. `reason` says why it has not begun."""
 
-    command: MembershipChange
+    command: GroupChange
     reason: str = ""
 
 
@@ -93,7 +102,7 @@ class MembershipChanges:
         self._relocation = Relocation(peers)
         self._invitations = Invitations(group, peers)
 
-    def do(self, command: MembershipChange, done: AdminDone, timeout: float = COMMAND_SECONDS) -> None:
+    def do(self, command: GroupChange, done: AdminDone, timeout: float = COMMAND_SECONDS) -> None:
         """Carry `command` out within `timeout` seconds. `done` never runs inside this call.
 
         `done` gets 'OK', or an exception: `AdminRefused` or `NotLeader` (nothing was done), or `Uncertain`.
@@ -259,7 +268,7 @@ class MembershipChanges:
         self._admission.end(accepted=False)
         pending.settle(outcome)
 
-    def _target(self, command: MembershipChange, now: float) -> Configuration | None:
+    def _target(self, command: GroupChange, now: float) -> Configuration | None:
         """The configuration to aim at, or None while a node still has to greet. Raises `ChangeRefused`."""
         current = self._raft.state.configuration
         member = None

@@ -74,6 +74,7 @@ class Peers:
             current=self.formation.current.everyone,
             leaderless=self.formation.formed and not self._leader,
             groups=self.formation.groups,
+            zone=config.node.zone,
         )
 
     @property
@@ -161,6 +162,18 @@ class Peers:
             return self._config.http.advertise if self._config.http.listen else ""
         hello = self.hellos.get(node)
         return hello.http if hello is not None else ""
+
+    def zone(self, node: str) -> str:
+        """What may fail together with a member: its zone, or without one the host at which peers reach it.
+
+        A node that has not greeted since this one was started is in a zone of its own.
+        """
+        if node == self.formation.identity.id:
+            zone, address = self._config.node.zone, self._config.peer.advertise
+        else:
+            hello = self.hellos.get(node)
+            zone, address = ("", "") if hello is None else (hello.zone, hello.peer)
+        return zone or address.rpartition(":")[0] or node
 
     def reconfigured(self, configuration: Configuration, group: int = 0) -> None:
         """Another configuration of `group` is in force: keep links to members, drop others after a while.

@@ -1,14 +1,24 @@
 """The configuration that a command of an administrator aims at."""
 
 from kraft.config.kinds import Address, NodeId
-from kraft.node.admin import Add, Demote, MembershipChange, Promote, Readdress, Remove, Replace
+from kraft.node.admin import (
+    Add,
+    Demote,
+    GroupChange,
+    MembershipChange,
+    Promote,
+    Readdress,
+    Remove,
+    Replace,
+    SetVoters,
+)
 from kraft.peerwire.hello import Hello
 from kraft.raft.errors import ChangeRefused
 from kraft.raft.membership import changes
 from kraft.raft.membership.configuration import Configuration, Joining, Member
 
 
-def target(current: Configuration, command: MembershipChange, member: Member | None) -> Configuration:
+def target(current: Configuration, command: GroupChange, member: Member | None) -> Configuration:
     """`current` after `command`. `member` is the node that the command brings in, None if it brings in none.
 
     Raises `ChangeRefused` when the command makes no sense for `current`.
@@ -25,6 +35,10 @@ def target(current: Configuration, command: MembershipChange, member: Member | N
         return changes.demoted(current, command.id)
     if isinstance(command, Readdress):
         return changes.readdressed(current, command.id, command.address)
+    if isinstance(command, SetVoters):
+        if current.voters != command.before:
+            raise ChangeRefused(f"the voters are {', '.join(current.voters)} by now")
+        return changes.voting(current, command.voters)
     raise TypeError(f"{type(command).__name__} needs the node that it brings in")
 
 

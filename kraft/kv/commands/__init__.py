@@ -54,6 +54,7 @@ from kraft.kv.commands.move import (
     Unfreeze,
 )
 from kraft.kv.commands.once import Once, OnceToken
+from kraft.kv.commands.placement import ChangePlacement
 from kraft.kv.commands.script import FlushScripts, LoadScript, ScriptCall, ScriptMode
 from kraft.kv.commands.slot_map import EndMove, MapCommand, PlanMove, PlanMoves, RenewMove, StopMove
 from kraft.kv.commands.strings import (
@@ -103,6 +104,7 @@ __all__ = [
     "BitOperator",
     "Cancel",
     "Change",
+    "ChangePlacement",
     "ChangeUsers",
     "ClearExpiry",
     "Close",

@@ -10,6 +10,7 @@ from kraft.kv.commands.keys import Expiry
 from kraft.kv.commands.lock import Guarded
 from kraft.kv.commands.move import MoveCommand
 from kraft.kv.commands.once import Once
+from kraft.kv.commands.placement import ChangePlacement
 from kraft.kv.commands.script import ScriptCall
 from kraft.kv.commands.slot_map import MapCommand
 from kraft.kv.commands.transaction import Commit, Prepare, TransactionCommand
@@ -19,7 +20,7 @@ from kraft.kv.errors import UnknownCommand
 FORMAT_VERSION = 1  # first byte of an encoded batch
 
 PlainCommand = Change | Exec | Evaluated | Once | ScriptCall | UserCommand
-Command = PlainCommand | TransactionCommand | MoveCommand | MapCommand | AddGroups
+Command = PlainCommand | TransactionCommand | MoveCommand | MapCommand | AddGroups | ChangePlacement
 
 MAY_CALL: frozenset[type] = frozenset({ScriptCall, Once, Exec})
 """The types of commands that may need an evaluation: `calls_script` tells."""

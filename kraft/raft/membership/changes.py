@@ -6,7 +6,7 @@ in flight, `host.membership` which nodes are healthy. All results are in canonic
 configurations encode equally.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from kraft.raft.errors import ChangeRefused
 from kraft.raft.membership.configuration import MEMBERS_MAX, Configuration, Joining, Member
@@ -72,6 +72,21 @@ def demoted(c: Configuration, id_: str) -> Configuration:
         return _arranged(c.members, c.voters, _but(c.joining, id_), c.retired)
     _check_not_last(c, id_)
     return _arranged(c.members, tuple(v for v in c.voters if v != id_), c.joining, c.retired)
+
+
+def voting(c: Configuration, voters: Collection[str]) -> Configuration:
+    """Let the members `voters` vote, and no others: these are learners, which stay learners.
+
+    Refused while a learner is on its way to a vote, which it might lose by that.
+    """
+    _check_settled(c)
+    for id_ in voters:
+        _find(c, id_)
+    if not voters:
+        raise ChangeRefused("a group needs a voter")
+    if c.joining:
+        raise ChangeRefused(f"{c.joining[0].id} is on its way to a vote: wait until it has it")
+    return _arranged(c.members, tuple(voters), (), c.retired)
 
 
 def readdressed(c: Configuration, id_: str, peer: str) -> Configuration:

@@ -22,10 +22,13 @@ from kraft.node.admin import (
     Promote,
     Readdress,
     ReadImage,
+    RebalanceReplicas,
     RebalanceSlots,
     Remove,
     Replace,
     Reseed,
+    SetReplication,
+    ShowReplication,
     SplitGroup,
     StepDown,
     TakeBackup,
@@ -33,6 +36,7 @@ from kraft.node.admin import (
     TransferLeadership,
     Verify,
 )
+from kraft.raft.membership.configuration import MEMBERS_MAX
 from kraft.resp.values import Reply, Request
 from kraft.server.commands.arguments import integer
 from kraft.server.errors import SYNTAX, Rejected, printable
@@ -185,11 +189,27 @@ def merge(request: Request) -> MergeGroups:
     return MergeGroups(group, into)
 
 
-def rebalance(request: Request) -> RebalanceSlots:
-    """KRAFT REBALANCE SLOTS [DRYRUN]."""
-    if request[2].upper() != b"SLOTS":
-        raise Rejected("ERR use KRAFT REBALANCE SLOTS or KRAFT REBALANCE SLOTS DRYRUN")
-    return RebalanceSlots(dry=bool(_options(request[3:], b"DRYRUN")))
+def rebalance(request: Request) -> RebalanceSlots | RebalanceReplicas:
+    """KRAFT REBALANCE SLOTS|REPLICAS [DRYRUN]."""
+    what = request[2].upper()
+    if what not in (b"SLOTS", b"REPLICAS"):
+        raise Rejected("ERR use KRAFT REBALANCE SLOTS or KRAFT REBALANCE REPLICAS, or add DRYRUN to them")
+    dry = bool(_options(request[3:], b"DRYRUN"))
+    return RebalanceSlots(dry) if what == b"SLOTS" else RebalanceReplicas(dry)
+
+
+def replication(request: Request) -> SetReplication | ShowReplication:
+    """KRAFT REPLICATION [voters | ALL]."""
+    if len(request) == 2:
+        return ShowReplication()
+    if len(request) > 3:
+        raise Rejected(SYNTAX)
+    if request[2].upper() == b"ALL":
+        return SetReplication(0)
+    voters = integer(request[2])
+    if not 1 <= voters <= MEMBERS_MAX:
+        raise Rejected(f"ERR a group has 1 to {MEMBERS_MAX} voters, or ALL members vote")
+    return SetReplication(voters)
 
 
 def backup(request: Request) -> TakeBackup:
@@ -211,6 +231,11 @@ def done(_: AdminResult) -> Reply:
 def number(result: AdminResult) -> Reply:
     """The shape of commands whose result is a number, if they have any."""
     return result if isinstance(result, int) else "OK"
+
+
+def report(result: AdminResult) -> Reply:
+    """The shape of commands that show something, or reply OK."""
+    return "OK" if result == "OK" else plain(result)
 
 
 def plain(result: object) -> Reply:

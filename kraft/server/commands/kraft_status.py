@@ -164,6 +164,8 @@ def _member(member: MemberStatus) -> Reply:
         b"last_contact_ms": None if contact is None else int(contact * 1000),
         b"lag": member.lag_entries,
         b"machine_version": member.machine_version,
+        b"zone": member.zone.encode(),
+        b"votes": member.votes,
     }
 
 

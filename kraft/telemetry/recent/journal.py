@@ -172,6 +172,7 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "certificate_expires": "has a file that expires in {days} days ({use})",
     "cluster_formed": "formed the cluster",
     "cluster_joined": "joined the cluster",
+    "votes_not_moved": "could not give group {group} its voters: {reason}",
     "groups_created": "has a replica of each of {groups} groups now",
     "groups_option_ignored": "ignored a setting: {reason}",
     "configuration_changed": _configuration,

@@ -1,0 +1,70 @@
+"""A change of the members in all groups, with those that are created while it is under way."""
+
+from collections.abc import Callable
+from functools import partial
+
+from kraft.host.admin.cluster_command import Ask, ClusterCommand
+from kraft.host.slots import SlotMap
+from kraft.node.admin import AdminDone, AdminOutcome, MembershipChange, Remove, Replace
+from kraft.node.errors import Uncertain
+
+Count = Callable[[Callable[[int | Exception], None]], None]  # tells how many groups there are
+
+
+class ClusterChange:
+    """Carries out `command`; `done` gets the outcome. `ask` gives it to the leader of one group.
+
+    `count` reads the number of groups; the node `own`, which carries it out, knows those of `slots`.
+    """
+
+    def __init__(
+        self,
+        command: MembershipChange,
+        ask: Ask,
+        count: Count,
+        own: str,
+        slots: SlotMap,
+        done: AdminDone,
+    ) -> None:
+        self._command = command
+        self._ask = ask
+        self._count = count
+        self._own = own
+        self._slots = slots
+        self._done = done
+
+    def begin(self, groups: int, *, again: bool = False) -> None:
+        """Change the members of so many groups. `again`: a part of them has done it for this very command."""
+        ended = partial(self._ended, groups)
+        if groups == 1:
+            self._ask(0, self._command, ended)
+        else:
+            ClusterCommand(groups, self._ask, ended, again=again).change(self._command)
+
+    def _ended(self, groups: int, outcome: AdminOutcome) -> None:
+        counted = partial(self._counted, groups, outcome)
+        if isinstance(outcome, Exception):
+            self._done(outcome)
+        elif _leaver(self._command) == self._own:
+            counted(self._slots.groups)  # nobody tells this node more
+        else:
+            self._count(counted)
+
+    def _counted(self, groups: int, outcome: AdminOutcome, total: int | Exception) -> None:
+        """Repeat it where groups were created meanwhile: they may have begun without the change.
+
+        Those that are created later begin with it, as group 0 has it.
+        """
+        if isinstance(total, Exception):
+            self._done(Uncertain())  # it is done in all groups that this node knows
+        elif total == groups:
+            self._done(outcome)
+        else:
+            self.begin(total, again=True)
+
+
+def _leaver(command: MembershipChange) -> str:
+    """The node that leaves the cluster, '' if none does."""
+    if isinstance(command, Replace):
+        return command.old if command.new != command.old else ""
+    return command.id if isinstance(command, Remove) else ""

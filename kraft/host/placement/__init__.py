@@ -1,0 +1,1 @@
+"""Which nodes vote in which group, where the cluster decides that itself."""

@@ -1,0 +1,178 @@
+"""What administrators ask of the placement of votes, and what it changes in their other commands.
+
+The node that is asked lets group 0 log what is wanted. The leader of group 0 then moves the votes.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from kraft.host.placement.placement_view import PlacementView
+from kraft.host.requests.proposal import WriteOutcome
+from kraft.host.requests.round import ReadDone, ReadOutcome, View
+from kraft.host.transactions.ports import GroupRequests
+from kraft.kv.commands import ChangePlacement
+from kraft.kv.placement import PlacementState, saved_placement
+from kraft.node.admin import (
+    Add,
+    AdminDone,
+    AdminOutcome,
+    Demote,
+    MembershipChange,
+    PlacementChange,
+    Promote,
+    RebalanceReplicas,
+    Remove,
+    SetReplication,
+    ShowReplication,
+)
+from kraft.node.errors import AdminRefused, VersionTooLow
+from kraft.node.ports import Clock
+from kraft.raft.membership.configuration import MEMBERS_MAX
+
+COMMAND_BYTES = 64
+AGAIN_SECONDS = 0.1  # between two looks at the votes of a node that leaves
+LEAVE_SECONDS = 18.0  # for its votes to move: an administrator waits for half a minute at most
+STEPS_TOLD = 256  # in one reply
+OWN = "the cluster places votes itself: KRAFT REPLICATION ALL first"
+ALL = "every member votes in every group, so there is nothing to place: KRAFT REPLICATION 3 first"
+CHANGES = "somebody else has changed the placement meanwhile: repeat the command"
+
+Proceed = Callable[[MembershipChange, AdminDone], None]
+Wanted = Callable[[PlacementState], ChangePlacement]
+
+
+class PlacementCommands:
+    """Carries out the commands that concern where votes are. `read` is as `Host.read`."""
+
+    def __init__(
+        self,
+        view: PlacementView,
+        requests: GroupRequests,
+        clock: Clock,
+        read: Callable[[int, ReadDone], None],
+    ) -> None:
+        self._view = view
+        self._requests = requests
+        self._clock = clock
+        self._read = read
+
+    def do(self, command: PlacementChange, done: AdminDone) -> None:
+        """Carry out `command`. `done` gets the outcome, maybe inside this call."""
+        self._read(0, partial(self._looked, command, done))
+
+    def _looked(self, command: PlacementChange, done: AdminDone, outcome: ReadOutcome) -> None:
+        if not isinstance(outcome, View):
+            done(outcome)
+            return
+        state = saved_placement(outcome.keyspace.ledger)
+        if isinstance(command, ShowReplication):
+            done(self._shown(state))
+        elif isinstance(command, SetReplication):
+            self._set(state, command.replication, done)
+        elif not state.replication:
+            done(AdminRefused(ALL))
+        else:
+            self._rebalance(command, state, done)
+
+    def _shown(self, state: PlacementState) -> dict[str, object]:
+        steps = self._view.plan(state).steps(STEPS_TOLD, balance=state.settling) if state.active else ()
+        return {
+            "replication": state.replication or "all",
+            "settling": int(state.settling),
+            "leaving": list(state.leaving),
+            "steps": len(steps),
+            "votes": self._view.votes(),
+            "zones": {id_: self._view.peers.zone(id_) for id_ in self._view.members},
+        }
+
+    def _set(self, state: PlacementState, replication: int, done: AdminDone) -> None:
+        if not 0 <= replication <= MEMBERS_MAX:
+            done(AdminRefused(f"a group has 1 to {MEMBERS_MAX} voters"))
+        elif (replication, ()) == (state.replication, state.leaving):
+            done("OK")
+        else:
+            settling = state.active or replication > 0  # else every member that should vote does
+            self._log(ChangePlacement(state.version, replication, settling), done)
+
+    def _rebalance(self, command: RebalanceReplicas, state: PlacementState, done: AdminDone) -> None:
+        steps = self._view.plan(state).steps(STEPS_TOLD, balance=True)
+        told: list[object] = [
+            {"group": step.group, "voters": list(step.before), "to": list(step.voters)} for step in steps
+        ]
+        if command.dry or not steps:
+            done(told)
+            return
+        change = ChangePlacement(state.version, state.replication, True, state.leaving)
+        self._log(change, lambda outcome: done(outcome if isinstance(outcome, Exception) else told))
+
+    def _log(self, change: ChangePlacement, done: AdminDone) -> None:
+        self._requests.write(0, [change], COMMAND_BYTES, partial(_logged, done))
+
+    # -- changes of the members -----------------------------------------------------------------------
+
+    def admit(self, command: MembershipChange, proceed: Proceed, done: AdminDone) -> None:
+        """Let a change of the members `proceed`, in the way that fits the placement."""
+        if not self._view.state.active:
+            proceed(command, done)
+        elif isinstance(command, Promote | Demote) or (isinstance(command, Add) and command.learner):
+            done(AdminRefused(OWN))
+        elif isinstance(command, Add):  # it gets its votes by a rebalancing, not in all groups
+            proceed(Add(command.id, command.address, learner=True, force=command.force), done)
+        elif isinstance(command, Remove) and not command.force and command.id in self._view.members:
+            self._leave(command, proceed, done)
+        else:
+            proceed(command, done)
+
+    def _leave(self, command: Remove, proceed: Proceed, done: AdminDone) -> None:
+        """Move the votes of a node to others before it is removed."""
+        until = self._clock.seconds() + LEAVE_SECONDS
+        marked = partial(self._left, command, until, proceed, done)
+        self._mark(command.id, marked, leaves=True)
+
+    def _mark(self, node: str, done: AdminDone, *, leaves: bool) -> None:
+        """Let group 0 log that `node` leaves, or does not leave."""
+        state = self._view.state
+        if (node in state.leaving) == leaves:
+            done("OK")
+            return
+        others = tuple(id_ for id_ in state.leaving if id_ != node)
+        leaving = tuple(sorted([*others, node])) if leaves else others
+        self._log(ChangePlacement(state.version, state.replication, state.settling, leaving), done)
+
+    def _left(
+        self, command: Remove, until: float, proceed: Proceed, done: AdminDone, outcome: AdminOutcome
+    ) -> None:
+        """Wait until no group counts on the node, and remove it then."""
+        counting = self._view.counting_on(command.id)
+        if isinstance(outcome, Exception):
+            done(outcome)
+        elif not counting:
+            proceed(command, partial(self._removed, command, done))
+        elif self._clock.seconds() >= until:
+            count = f"{len(counting)} groups" if len(counting) > 1 else f"group {counting[0]}"
+            refused = AdminRefused(
+                f"{count} could not do without the vote of {command.id} yet: repeat it, or see what "
+                "hinders it by KRAFT REPLICATION and the event votes_not_moved in the log"
+            )
+            self._removed(command, done, refused)
+        else:
+            again = partial(self._left, command, until, proceed, done, outcome)
+            self._clock.call_later(AGAIN_SECONDS, again)
+
+    def _removed(self, command: Remove, done: AdminDone, outcome: AdminOutcome) -> None:
+        """It is removed, or stays: then it may have votes again."""
+        if isinstance(outcome, AdminRefused):
+            self._mark(command.id, lambda _: done(outcome), leaves=False)
+        else:
+            done(outcome)
+
+
+def _logged(done: AdminDone, outcome: WriteOutcome) -> None:
+    if isinstance(outcome, VersionTooLow):
+        done(AdminRefused(f"placing votes {outcome}"))
+    elif isinstance(outcome, Exception):
+        done(outcome)
+    else:
+        reply = outcome[0]
+        changed = isinstance(reply, list) and reply[0] == 1
+        done("OK" if changed else AdminRefused(CHANGES))

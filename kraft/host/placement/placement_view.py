@@ -1,0 +1,70 @@
+"""What this node knows of the nodes, zones and votes of its cluster, as the arguments of a plan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kraft.host.group.group import Group
+from kraft.host.membership.peers import Peers
+from kraft.host.placement.replica_plan import PlacedGroup, PlacedNode, ReplicaPlan
+from kraft.kv.placement import UNPLACED, PlacementState, saved_placement
+from kraft.raft.membership.configuration import NOBODY
+
+FIRST_GROUP_VOTERS = 5  # at least, where there are several groups: group 0 decides for all of them
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementView:
+    """The `groups` of the node, by id, and its peers."""
+
+    groups: Mapping[int, Group]
+    peers: Peers
+
+    @property
+    def state(self) -> PlacementState:
+        """What the replica of group 0 here says."""
+        first = self.groups.get(0)
+        return UNPLACED if first is None else saved_placement(first.state.machine.keyspace.ledger)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The ids of all members."""
+        return tuple(member.id for member in self.peers.formation.members)
+
+    def plan(self, state: PlacementState) -> ReplicaPlan:
+        """How the votes are now, and how they should be by `state`."""
+        nodes = [
+            PlacedNode(id_, self.peers.zone(id_), self.peers.is_able(id_), id_ in state.leaving)
+            for id_ in self.members
+        ]
+        return ReplicaPlan(nodes, [self._placed(group, state) for group in self.groups.values()])
+
+    def votes(self) -> dict[str, int]:
+        """In how many groups each member votes."""
+        votes = dict.fromkeys(self.members, 0)
+        for group in self.groups.values():
+            for id_ in group.raft.state.configuration.electors:
+                votes[id_] = votes.get(id_, 0) + 1
+        return votes
+
+    def counting_on(self, node: str) -> list[int]:
+        """The groups in which `node` votes, or in a change under way would."""
+        return [id_ for id_, each in self.groups.items() if node in each.raft.state.configuration.electors]
+
+    @property
+    def changing(self) -> bool:
+        """Whether the members of a group are being changed."""
+        return any(_is_changing(group) for group in self.groups.values())
+
+    def _placed(self, group: Group, state: PlacementState) -> PlacedGroup:
+        wanted = state.replication or len(self.members)
+        if group.id == 0 and len(self.groups) > 1:
+            wanted = max(wanted, FIRST_GROUP_VOTERS)
+        raft = group.raft.state
+        return PlacedGroup(
+            group.id, raft.configuration.voters, wanted, raft.leader, fixed=_is_changing(group)
+        )
+
+
+def _is_changing(group: Group) -> bool:
+    configuration = group.raft.state.configuration
+    return configuration is NOBODY or configuration.joint or bool(configuration.joining)

@@ -1,0 +1,202 @@
+"""Which nodes should vote in which group: a pure function of nodes, zones and votes to steps.
+
+A step gives one group other voters, in one change. First every group is *repaired*: it gets as many voters as
+it should have, none on a node that leaves, and in as many zones as there are. To *balance* is to move votes
+from nodes with many to nodes with few, where that makes no zone more crowded. The same arguments give the
+same steps on every node.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedNode:
+    """A member. Nodes of one `zone` may fail together.
+
+    `available`: it can be given votes now. `leaving`: it gets none, and loses its votes to others.
+    """
+
+    id: str
+    zone: str
+    available: bool = True
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedGroup:
+    """The voters that a group has, and how many it should have. One that is `fixed` is left as it is."""
+
+    group: int
+    voters: tuple[str, ...]
+    wanted: int
+    leader: str = ""
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VoteStep:
+    """`voters` vote in `group`, in the place of those `before`. Both are in the order of their ids."""
+
+    group: int
+    before: tuple[str, ...]
+    voters: tuple[str, ...]
+
+
+class ReplicaPlan:
+    """The votes of all groups while steps are planned. `votes` counts those of each node."""
+
+    def __init__(self, nodes: Iterable[PlacedNode], groups: Iterable[PlacedGroup]) -> None:
+        self._nodes = {node.id: node for node in sorted(nodes, key=lambda node: node.id)}
+        self._groups = {group.group: group for group in sorted(groups, key=lambda group: group.group)}
+        self._staying = [node for node in self._nodes.values() if not node.leaving]
+        self._open = [node for node in self._staying if node.available]
+        self._zones = {id_: node.zone for id_, node in self._nodes.items()}
+        self._voters = {id_: group.voters for id_, group in self._groups.items()}
+        self.votes = Counter(dict.fromkeys(self._nodes, 0))
+
+    def steps(self, most: int, *, balance: bool) -> list[VoteStep]:
+        """What is to be done, at most one step for each group, in the order of the groups.
+
+        These are the first `most` steps: when they are done, another plan goes on from there.
+        """
+        broken = []
+        for id_, group in self._groups.items():
+            if group.fixed or self._is_sound(group):
+                self.votes.update(group.voters)
+            else:
+                broken.append(id_)
+        for id_ in broken[:most]:
+            self._voters[id_] = repaired = tuple(sorted(self._repaired(self._groups[id_])))
+            self.votes.update(repaired)
+        if balance and len(broken) < most:
+            self._balance(most - len(broken))
+        return [
+            VoteStep(id_, group.voters, self._voters[id_])
+            for id_, group in self._groups.items()
+            if set(self._voters[id_]) != set(group.voters)
+        ]
+
+    # -- repairs
+
+    def _wanted(self, group: PlacedGroup) -> int:
+        return max(1, min(group.wanted, len(self._staying)))
+
+    def _is_sound(self, group: PlacedGroup) -> bool:
+        """Whether a group needs no repair."""
+        if len(group.voters) != self._wanted(group):
+            return False
+        if any(id_ not in self._nodes or self._nodes[id_].leaving for id_ in group.voters):
+            return False
+        crowds = self._crowds(group.voters)
+        return max(crowds.values(), default=0) < 2 or self._relief(group.voters, crowds) is None
+
+    def _repaired(self, group: PlacedGroup) -> list[str]:
+        wanted = self._wanted(group)
+        known = [id_ for id_ in group.voters if id_ in self._nodes]
+        voters = self._best(wanted, [id_ for id_ in known if not self._nodes[id_].leaving], group.leader)
+        while len(voters) < wanted and (found := self._addition(voters)) is not None:
+            voters.append(found)
+        leaving = [id_ for id_ in known if self._nodes[id_].leaving]
+        voters += leaving[: wanted - len(voters)]  # until another node can take its vote
+        while (swap := self._relief(voters, self._crowds(voters))) is not None:
+            voters[voters.index(swap[0])] = swap[1]
+        return voters
+
+    def _best(self, wanted: int, voters: Sequence[str], leader: str) -> list[str]:
+        """The voters that a group keeps: at most so many."""
+        if len(voters) <= wanted:
+            return list(voters)
+        left, crowds = dict.fromkeys(sorted(voters)), Counter[str]()
+        kept: list[str] = []
+        while len(kept) < wanted:
+            best = min(
+                left,
+                key=lambda id_: (
+                    not self._nodes[id_].available,
+                    crowds[self._zones[id_]],
+                    self.votes[id_] - (id_ == leader),  # a leader that stays hands nothing over
+                    id_,
+                ),
+            )
+            del left[best]
+            kept.append(best)
+            crowds[self._zones[best]] += 1
+        return kept
+
+    def _addition(self, voters: Sequence[str]) -> str | None:
+        """The node that should vote in addition to `voters`; None if no other one can."""
+        crowds = self._crowds(voters)
+        free = [node for node in self._open if node.id not in voters]
+        best = min(free, key=lambda node: (crowds[node.zone], self.votes[node.id], node.id), default=None)
+        return None if best is None else best.id
+
+    def _relief(self, voters: Sequence[str], crowds: Counter[str]) -> tuple[str, str] | None:
+        """A voter of the most crowded zone, and a node of a zone with two fewer voters, at least."""
+        crowd = max(crowds.values(), default=0)
+        found = self._addition(voters) if crowd > 1 else None
+        if found is None or crowds[self._zones[found]] > crowd - 2:
+            return None
+        crowded = [id_ for id_ in voters if crowds[self._zones[id_]] == crowd]
+        return max(crowded, key=lambda id_: (not self._nodes[id_].available, self.votes[id_], id_)), found
+
+    def _crowds(self, voters: Iterable[str]) -> Counter[str]:
+        """The number of voters in each zone. One that is no member is in a zone of its own."""
+        return Counter(self._zones.get(id_, f"of {id_}") for id_ in voters)
+
+    # -- balance
+
+    def _balance(self, most: int) -> None:
+        """Move up to `most` votes, one after the other, while a node has two more than another one."""
+        placed: dict[str, dict[int, None]] = {id_: {} for id_ in self._nodes}
+        for id_, voters in self._voters.items():
+            for voter in voters if not self._groups[id_].fixed else ():
+                if voter in placed:
+                    placed[voter][id_] = None
+        stuck: set[tuple[str, str]] = set()  # pairs of nodes between which no vote can move
+        while most and (move := self._move(placed, stuck)) is not None:
+            most -= 1
+            group, donor, receiver = move
+            others = [id_ for id_ in self._voters[group] if id_ != donor]
+            self._voters[group] = tuple(sorted([*others, receiver]))
+            del placed[donor][group]
+            placed[receiver][group] = None
+            self.votes[donor] -= 1
+            self.votes[receiver] += 1
+            stuck = {pair for pair in stuck if donor not in pair and receiver not in pair}
+
+    def _move(
+        self, placed: dict[str, dict[int, None]], stuck: set[tuple[str, str]]
+    ) -> tuple[int, str, str] | None:
+        """The next vote to move: its group, the node that has it, and the node that gets it."""
+        donors = sorted(self._staying, key=lambda node: (-self.votes[node.id], node.id))
+        receivers = sorted(self._open, key=lambda node: (self.votes[node.id], node.id))
+        for donor in donors:
+            for receiver in receivers:
+                if self.votes[donor.id] - self.votes[receiver.id] < 2:
+                    break
+                if (donor.id, receiver.id) in stuck:
+                    continue
+                group = self._movable(placed[donor.id], donor, receiver)
+                if group is not None:
+                    return group, donor.id, receiver.id
+                stuck.add((donor.id, receiver.id))
+        return None
+
+    def _movable(self, groups: Iterable[int], donor: PlacedNode, receiver: PlacedNode) -> int | None:
+        """A group whose vote may go to another node; rather one without a step, that is not led there."""
+        found, worst = None, (True, True)
+        for id_ in groups:
+            voters = self._voters[id_]
+            if receiver.id in voters:
+                continue
+            crowds = self._crowds(voters)
+            if donor.zone != receiver.zone and crowds[receiver.zone] >= crowds[donor.zone]:
+                continue
+            rank = (voters != self._groups[id_].voters, self._groups[id_].leader == donor.id)
+            if not any(rank):
+                return id_
+            if found is None or rank < worst:
+                found, worst = id_, rank
+        return found

@@ -1,0 +1,325 @@
+"""Votes that the cluster places itself, on the simulator's clock, disks and network."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from kraft.host.placement.placement_commands import ALL, OWN
+from kraft.host.placement.placer import INCOMING_MAX
+from kraft.kv import commands as kv
+from kraft.kv.placement import saved_placement
+from kraft.kv.versions import MACHINE_VERSION
+from kraft.node import admin
+from kraft.node.errors import AdminRefused
+from tests.host.test_created_groups import Growing
+from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.network import Weather
+from tests.simulation.world import World
+
+NODES = [f"K{number}" for number in range(1, 7)]
+ZONES = dict(zip([*NODES, "K7", "K8"], "aabbccab", strict=True))
+
+
+class Placed(Growing):
+    """Six nodes in three zones, with several groups. `seen` has the voters that each group had, in order."""
+
+    def __init__(self, groups=8, nodes=6):
+        super().__init__(groups=groups, nodes=nodes)
+        self.seen = {group: [self.voters(group)] for group in range(groups)}
+
+    def start(self):
+        for id_, node in self.nodes.items():
+            node.config = replace(node.config, node=replace(node.config.node, zone=ZONES[id_]))
+        super().start()
+
+    def voters(self, group):
+        return self.checks.committed[group].configuration.voters
+
+    def note(self):
+        for group, seen in self.seen.items():
+            voters = self.voters(group)
+            if voters != seen[-1]:
+                seen.append(voters)
+
+    def votes(self):
+        """The votes of each member, without group 0, which has more voters."""
+        counts = Counter(id_ for group in range(1, self.group_count) for id_ in self.voters(group))
+        return {id_: counts[id_] for id_ in self.members_of(0)}
+
+    def wide(self, size=3):
+        """Whether each group has so many voters, all of them in different zones."""
+        self.note()
+        return all(
+            len(self.voters(group)) == len({ZONES[id_] for id_ in self.voters(group)}) == size
+            for group in range(1, self.group_count)
+        )
+
+    @property
+    def state(self):
+        """What a replica of group 0 says, of a node that runs."""
+        first = next(p.host.groups[0] for p in self.processes() if 0 in p.host.groups)
+        return saved_placement(first.state.machine.keyspace.ledger)
+
+    def settled(self):
+        """Whether votes are where they should be, and group 0 says so."""
+        self.note()
+        return self.state.version > 0 and not self.state.settling
+
+    def place(self, replication=3, node="K2"):
+        self.carried_out(admin.SetReplication(replication), node)
+
+    def carried_out(self, command, node="K3"):
+        """The outcome of a command that lets votes move, once they have."""
+        version = self.state.version
+        outcome = self.order(node, command)
+        assert self.run(120, lambda: self.state.version > version and self.settled())
+        return outcome
+
+
+@pytest.fixture
+def cluster():
+    return Placed()
+
+
+def refused(outcome):
+    assert isinstance(outcome, AdminRefused)
+    return str(outcome)
+
+
+def test_three_nodes_of_three_zones_vote_in_each_group(cluster):
+    cluster.place(3)
+    assert cluster.wide()
+    votes = cluster.votes().values()
+    assert sum(votes) == 7 * 3
+    assert max(votes) - min(votes) <= 1
+    assert len(cluster.voters(0)) == 5, "group 0 decides for all groups"
+    assert all(cluster.members_of(group) == NODES for group in range(8)), "the others keep a copy"
+    assert cluster.run(60, lambda: cluster.has(8))
+    for group in range(8):
+        assert cluster.write(group, kv.Increment(b"n", 1), node=NODES[group % 6]) == [1]
+        assert cluster.leaders(group)[0] in cluster.voters(group)
+
+
+def test_before_that_nothing_is_in_the_ledger_and_every_member_votes(cluster):
+    assert not cluster.processes()[0].host.groups[0].state.machine.keyspace.ledger.rows
+    cluster.run(5)
+    assert all(cluster.voters(group) == tuple(NODES) for group in range(8))
+    assert cluster.order("K1", admin.SetReplication(0)) == "OK"
+    assert not cluster.processes()[0].host.groups[0].state.machine.keyspace.ledger.rows
+
+
+def test_one_group_has_as_many_voters_as_any():
+    cluster = Placed(groups=1)
+    cluster.place(3)
+    assert len(cluster.voters(0)) == 3
+    assert cluster.create(3) == 3
+    assert cluster.run(60, lambda: cluster.has(3) and len(cluster.voters(0)) == 5)
+    assert cluster.run(60, lambda: [len(cluster.voters(group)) for group in (1, 2)] == [3, 3])
+
+
+def test_all_members_vote_again(cluster):
+    cluster.place(3)
+    cluster.place(0, "K5")
+    assert all(cluster.voters(group) == tuple(NODES) for group in range(8))
+    assert not cluster.state.active
+    assert cluster.order("K1", admin.Demote("K6")) == "OK"
+    cluster.run(10)
+    assert all("K6" not in cluster.voters(group) for group in range(8)), "nobody gives it back"
+
+
+def test_a_node_that_is_added_gets_votes_when_they_are_rebalanced(cluster):
+    cluster.place(3)
+    address = cluster.stand_by("K7")
+    assert cluster.order("K2", admin.Add("K7", address)) == "OK"
+    cluster.run(20)
+    assert cluster.votes()["K7"] == 0
+    told = cluster.order("K3", admin.RebalanceReplicas(dry=True))
+    cluster.run(5)
+    assert cluster.votes()["K7"] == 0
+    gains = [step for step in told if "K7" in step["to"]]
+    assert gains
+    assert all(len(step["to"]) == len(step["voters"]) for step in told)
+    assert cluster.carried_out(admin.RebalanceReplicas()) == told
+    votes = cluster.votes().values()
+    assert cluster.wide()
+    assert max(votes) - min(votes) <= 2, "of zone a, three nodes share a third of the votes"
+    assert cluster.votes()["K7"] == len([step for step in gains if step["group"]])
+    assert cluster.order("K1", admin.RebalanceReplicas()) == []
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_node_that_is_removed_hands_over_its_votes_first(cluster, down):
+    cluster.place(3)
+    node = "K4" if cluster.leader != "K4" else "K3"
+    if down:
+        cluster.nodes[node].crash()
+    cluster.seen = {group: [cluster.voters(group)] for group in range(8)}
+    cluster.give("K1", admin.Remove(node))
+    assert cluster.run(40, lambda: cluster.note() or bool(cluster.answers))
+    assert cluster.answers == ["OK"]
+    assert cluster.wide()
+    assert all(node not in cluster.members_of(group) for group in range(8))
+    assert all(len(voters) >= 3 for seen in cluster.seen.values() for voters in seen), "never fewer"
+    assert cluster.run(20, lambda: not cluster.state.leaving)
+
+
+def test_a_node_whose_votes_nobody_can_take_stays(cluster):
+    cluster.place(3)
+    for id_ in ("K4", "K5", "K6"):  # of K1, K2 and K3, group by group some have a majority
+        cluster.nodes[id_].crash()
+    assert cluster.run(20, lambda: bool(cluster.leaders(0)))
+    group = next(group for group in range(1, 8) if cluster.leaders(group))
+    node = cluster.leaders(group)[0]
+    text = refused(cluster.order(node, admin.Remove(node)))
+    assert "could not do without the vote of" in text
+    assert cluster.run(20, lambda: not cluster.state.leaving)
+    assert node in cluster.members_of(group)
+
+
+def test_another_node_takes_the_votes_of_one_that_is_replaced(cluster):
+    cluster.place(3)
+    before = {group: cluster.voters(group) for group in range(8)}
+    node = "K3" if cluster.leader != "K3" else "K4"
+    cluster.nodes[node].crash()
+    address = cluster.stand_by("K8")
+    assert cluster.order(cluster.leader, admin.Replace(node, "K8", address)) == "OK"
+    expected = {
+        group: tuple(sorted("K8" if id_ == node else id_ for id_ in voters))
+        for group, voters in before.items()
+    }
+    assert cluster.run(60, lambda: {group: cluster.voters(group) for group in range(8)} == expected)
+    cluster.run(10)
+    assert {group: cluster.voters(group) for group in range(8)} == expected
+
+
+def test_a_node_that_lost_its_data_gets_its_votes_back(cluster):
+    cluster.place(3)
+    before = {group: cluster.voters(group) for group in range(8)}
+    node = cluster.nodes["K3" if cluster.leader != "K3" else "K4"]
+    node.crash()
+    node.wipe()
+    node.lost = True
+    address = cluster.stand_by(node.id)
+    assert cluster.order(cluster.leader, admin.Replace(node.id, node.id, address)) == "OK"
+    assert cluster.run(90, lambda: {group: cluster.voters(group) for group in range(8)} == before)
+
+
+def test_a_node_that_is_down_gets_no_vote(cluster):
+    cluster.nodes["K6"].crash()
+    cluster.run(5)
+    assert cluster.order("K1", admin.SetReplication(3)) == "OK"
+    assert cluster.run(60, cluster.wide)
+    cluster.run(10)
+    assert set(cluster.votes()) == set(NODES)
+    assert cluster.votes()["K6"] == 0
+    assert cluster.state.settling
+    cluster.nodes["K6"].start()
+    assert cluster.run(60, cluster.settled)
+    assert cluster.wide()
+    assert cluster.votes()["K6"] > 0
+
+
+def test_the_next_leader_of_group_0_goes_on(cluster):
+    cluster.give("K2", admin.SetReplication(3))
+    for _ in range(4):
+        cluster.run(1.05)
+        leader = cluster.leaders()[0] if cluster.leaders() else ""
+        if leader:
+            cluster.nodes[leader].crash()
+            cluster.run(3)
+            cluster.nodes[leader].start()
+    assert cluster.run(120, lambda: cluster.wide() and cluster.settled())
+
+
+def test_only_a_few_steps_are_under_way_and_no_node_gets_many_votes_at_once(cluster):
+    cluster.place(3)
+    address = cluster.stand_by("K7")
+    assert cluster.order("K2", admin.Add("K7", address)) == "OK"
+    most = Counter[str]()
+    version = cluster.state.version
+    assert cluster.order("K1", admin.RebalanceReplicas())
+
+    def watched():
+        led = [g for p in cluster.processes() for g in p.host.groups.values() if g.raft.state.leads]
+        changing = [c for g in led if (c := g.raft.state.configuration).target is not None]
+        gaining = Counter(
+            id_ for c in changing if c.target is not None for id_ in set(c.target.voters) - set(c.voters)
+        )
+        for id_, count in gaining.items():
+            most[id_] = max(most[id_], count)
+        return cluster.state.version > version and cluster.settled()
+
+    assert cluster.run(60, watched)
+    assert 0 < max(most.values()) <= INCOMING_MAX
+
+
+def test_what_the_placement_would_undo_is_refused(cluster):
+    cluster.place(3)
+    address = cluster.stand_by("K7")
+    learner = cluster.members_of(1)[0]
+    for command in (admin.Promote(learner), admin.Demote("K2"), admin.Add("K7", address, learner=True)):
+        assert refused(cluster.order("K4", command)) == OWN
+
+
+def test_what_needs_a_placement_is_refused_without_one(cluster):
+    assert refused(cluster.order("K4", admin.RebalanceReplicas())) == ALL
+
+
+def test_a_node_that_is_no_member_is_not_marked(cluster):
+    cluster.place(3)
+    version = cluster.state.version
+    assert "K9 is not a member" in refused(cluster.order("K4", admin.Remove("K9")))
+    assert cluster.state.version == version
+
+
+def test_it_is_shown(cluster):
+    cluster.place(3)
+    shown = cluster.order("K5", admin.ShowReplication())
+    assert shown["replication"] == 3
+    assert (shown["settling"], shown["leaving"], shown["steps"]) == (0, [], 0)
+    assert shown["zones"] == {id_: ZONES[id_] for id_ in NODES}
+    assert sum(shown["votes"].values()) == 7 * 3 + 5
+    status = cluster.host("K5").status()
+    assert status.replication == 3
+    assert all(member.voter and member.votes == shown["votes"][member.id] for member in status.members)
+
+
+def test_a_step_from_other_voters_than_there_are_is_refused(cluster):
+    answers: list[object] = []
+    [leader] = cluster.leaders(3)
+    step = admin.SetVoters(3, ("K1", "K2"), ("K1", "K3"))
+    cluster.host(leader).groups[3].membership.do(step, answers.append)
+    assert cluster.run(20, lambda: bool(answers))
+    assert "the voters are K1, K2, K3, K4, K5, K6 by now" in refused(answers[0])
+
+
+def test_leaders_spread_over_all_nodes(cluster):
+    cluster.place(3)
+    leaders = lambda: [cluster.leaders(group) for group in range(8)]  # noqa: E731
+    assert cluster.run(120, lambda: all(map(len, leaders())) and len({x[0] for x in leaders()}) >= 5)
+
+
+def test_all_members_have_to_know_how():
+    cluster = SimulatedCluster(World(1), Weather(), 3, 2)
+    cluster.nodes["K3"].machine_version = MACHINE_VERSION - 1
+    cluster.start()
+    assert cluster.run(20, lambda: len(cluster.leaders()) == 1)
+    cluster.run(10)
+    answers: list[object] = []
+    process = cluster.nodes["K1"].process
+    assert process is not None
+    process.host.admin(admin.SetReplication(1), answers.append)
+    assert cluster.run(20, lambda: bool(answers))
+    needed = f"placing votes needs machine version {MACHINE_VERSION}"
+    assert refused(answers[0]).startswith(needed)
+    assert "upgrade K3" in refused(answers[0])
+
+
+def test_the_voters_change_as_little_as_possible(cluster):
+    cluster.place(3)
+    assert all(len(seen) <= 3 for seen in cluster.seen.values())
+    for seen in cluster.seen.values():
+        for before, after in pairwise(seen):
+            assert set(before) & set(after)

@@ -1,0 +1,205 @@
+"""Plans of votes: what every plan keeps, with generated clusters, and how large ones may be."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kraft.host.placement.replica_plan import PlacedGroup, PlacedNode, ReplicaPlan, VoteStep
+
+ALL = 1 << 20
+
+
+@st.composite
+def clusters(draw):
+    """Nodes in zones, some not available or leaving, and groups with any voters."""
+    count = draw(st.integers(1, 9))
+    zones = draw(st.integers(1, 4))
+    nodes = [
+        PlacedNode(
+            f"K{number}",
+            f"z{draw(st.integers(1, zones))}",
+            available=draw(st.integers(0, 5)) > 0,
+            leaving=draw(st.integers(0, 5)) == 0,
+        )
+        for number in range(1, count + 1)
+    ]
+    ids = [node.id for node in nodes]
+    wanted = draw(st.integers(1, 5))
+    groups = []
+    for group in range(draw(st.integers(0, 8))):
+        voters = tuple(sorted(draw(st.sets(st.sampled_from(ids), min_size=1))))
+        fixed = draw(st.integers(0, 7)) == 0
+        groups.append(PlacedGroup(group, voters, wanted, draw(st.sampled_from(voters)), fixed=fixed))
+    return nodes, groups
+
+
+def planned(nodes, groups, *, balance, most=ALL):
+    """The steps, and the groups after them."""
+    steps = ReplicaPlan(nodes, groups).steps(most, balance=balance)
+    return steps, after(groups, steps)
+
+
+def after(groups, steps):
+    changed = {step.group: step.voters for step in steps}
+    return [
+        PlacedGroup(g.group, changed.get(g.group, g.voters), g.wanted, g.leader, fixed=g.fixed)
+        for g in groups
+    ]
+
+
+def most_in_a_zone(nodes, voters):
+    zones = {node.id: node.zone for node in nodes}
+    counts: dict[str, int] = {}
+    for id_ in voters:
+        counts[zones[id_]] = counts.get(zones[id_], 0) + 1
+    return max(counts.values())
+
+
+@given(clusters(), st.booleans())
+def test_every_step_is_one_that_its_group_can_take(cluster, balance):
+    nodes, groups = cluster
+    known = {node.id: node for node in nodes}
+    steps, _ = planned(nodes, groups, balance=balance)
+    before = {group.group: group for group in groups}
+    assert [step.group for step in steps] == sorted({step.group for step in steps})
+    for step in steps:
+        assert step.before == before[step.group].voters != step.voters
+        assert not before[step.group].fixed
+        assert step.voters == tuple(sorted(set(step.voters)))
+        assert step.voters
+        for id_ in set(step.voters) - set(step.before):
+            assert known[id_].available
+            assert not known[id_].leaving
+
+
+@given(clusters(), st.booleans())
+def test_no_group_ends_with_too_many_voters_or_with_fewer_than_before_and_wanted(cluster, balance):
+    nodes, groups = cluster
+    staying = sum(not node.leaving for node in nodes)
+    _, ended = planned(nodes, groups, balance=balance)
+    for group, result in zip(groups, ended, strict=True):
+        if not group.fixed:
+            wanted = max(1, min(group.wanted, staying))
+            assert len(result.voters) <= wanted
+            assert len(result.voters) >= min(wanted, len(group.voters))
+
+
+@given(clusters(), st.booleans())
+def test_a_plan_that_was_carried_out_leaves_nothing_to_do(cluster, balance):
+    nodes, groups = cluster
+    _, ended = planned(nodes, groups, balance=balance)
+    assert planned(nodes, ended, balance=balance)[0] == []
+
+
+@given(clusters(), st.integers(1, 3))
+def test_a_plan_in_small_parts_comes_to_an_end(cluster, most):
+    nodes, groups = cluster
+    for _ in range(200):
+        steps, groups = planned(nodes, groups, balance=True, most=most)
+        assert len(steps) <= most
+        if not steps:
+            break
+    assert planned(nodes, groups, balance=True)[0] == []
+
+
+@given(clusters())
+def test_balance_makes_no_zone_more_crowded(cluster):
+    nodes, groups = cluster
+    _, repaired = planned(nodes, groups, balance=False)
+    _, balanced = planned(nodes, repaired, balance=True)
+    for before, then in zip(repaired, balanced, strict=True):
+        assert most_in_a_zone(nodes, then.voters) <= most_in_a_zone(nodes, before.voters)
+
+
+@given(st.integers(3, 12), st.integers(3, 5), st.integers(1, 30), st.integers(1, 5))
+def test_with_zones_of_one_size_votes_are_even_and_zones_differ(width, zones, groups, wanted):
+    """Every zone has the same number of nodes; at first all nodes vote in all groups."""
+    nodes = [PlacedNode(f"K{number:02}", f"z{number % zones}") for number in range(width * zones)]
+    ids = tuple(node.id for node in nodes)
+    plan = ReplicaPlan(nodes, [PlacedGroup(group, ids, wanted, ids[0]) for group in range(groups)])
+    steps = plan.steps(ALL, balance=True)
+    assert len(steps) == groups
+    assert max(plan.votes.values()) - min(plan.votes.values()) <= 1
+    for step in steps:
+        assert len(step.voters) == wanted
+        assert most_in_a_zone(nodes, step.voters) == -(-wanted // zones)
+
+
+def nodes_of(zones, **changes):
+    return [
+        PlacedNode(id_, zone, **{word: id_ in ids for word, ids in changes.items()})
+        for id_, zone in zones.items()
+    ]
+
+
+ZONES = {"K1": "a", "K2": "a", "K3": "b", "K4": "b", "K5": "c", "K6": "c"}
+
+
+def test_a_node_that_leaves_hands_its_vote_to_one_of_its_zone():
+    groups = [PlacedGroup(1, ("K1", "K3", "K5"), 3)]
+    steps, _ = planned(nodes_of(ZONES, leaving=("K3",)), groups, balance=False)
+    assert steps == [VoteStep(1, ("K1", "K3", "K5"), ("K1", "K4", "K5"))]
+
+
+def test_a_node_that_leaves_keeps_its_vote_while_nobody_can_take_it():
+    nodes = [PlacedNode(id_, zone, available=id_ in ("K1", "K3", "K5"), leaving=id_ == "K3")
+             for id_, zone in ZONES.items()]  # fmt: skip
+    assert planned(nodes, [PlacedGroup(1, ("K1", "K3", "K5"), 3)], balance=True)[0] == []
+
+
+def test_the_last_nodes_but_one_that_leaves_go_on_with_fewer_voters():
+    nodes = [PlacedNode(id_, id_, leaving=id_ == "K3") for id_ in ("K1", "K2", "K3")]
+    steps, _ = planned(nodes, [PlacedGroup(1, ("K1", "K2", "K3"), 3)], balance=False)
+    assert steps == [VoteStep(1, ("K1", "K2", "K3"), ("K1", "K2"))]
+
+
+def test_a_voter_that_is_down_is_the_first_to_go():
+    nodes = [PlacedNode(id_, id_, available=id_ != "K1") for id_ in ("K1", "K2", "K3", "K4")]
+    steps, _ = planned(nodes, [PlacedGroup(1, ("K1", "K2", "K3", "K4"), 3)], balance=False)
+    assert steps[0].voters == ("K2", "K3", "K4")
+
+
+def test_a_voter_that_is_down_keeps_its_vote_otherwise():
+    nodes = [PlacedNode(id_, id_, available=id_ != "K1") for id_ in ("K1", "K2", "K3", "K4")]
+    assert planned(nodes, [PlacedGroup(1, ("K1", "K2", "K3"), 3)], balance=True)[0] == []
+
+
+def test_two_voters_in_a_zone_part_when_another_zone_has_a_node():
+    steps, _ = planned(nodes_of(ZONES, leaving=()), [PlacedGroup(1, ("K1", "K2", "K3"), 3)], balance=False)
+    assert steps == [VoteStep(1, ("K1", "K2", "K3"), ("K1", "K3", "K5"))]
+
+
+def test_a_leader_keeps_its_vote_where_votes_are_even():
+    nodes = [PlacedNode(id_, "z") for id_ in ZONES]
+    groups = [PlacedGroup(1, tuple(ZONES), 3, leader="K6")]
+    assert "K6" in planned(nodes, groups, balance=True)[0][0].voters
+
+
+def test_a_member_that_is_gone_votes_no_more():
+    nodes = [PlacedNode(id_, id_) for id_ in ("K1", "K2", "K4")]
+    steps, _ = planned(nodes, [PlacedGroup(1, ("K1", "K2", "K9"), 3)], balance=False)
+    assert steps == [VoteStep(1, ("K1", "K2", "K9"), ("K1", "K2", "K4"))]
+
+
+@pytest.mark.slow
+def test_a_hundred_nodes_with_ten_thousand_groups_are_planned_in_five_seconds():
+    """CPU seconds of this process, as other programs may run: three nodes of ten zones are added."""
+    nodes = [PlacedNode(f"K{number:03}", f"z{number % 10}") for number in range(100)]
+    ids = [node.id for node in nodes]
+    groups = [
+        PlacedGroup(g, tuple(sorted((ids[g % 100], ids[(g + 1) % 100], ids[(g + 2) % 100]))), 3)
+        for g in range(10_000)
+    ]
+    more = [*nodes, *(PlacedNode(f"N{number}", f"z{number}") for number in range(3))]
+    gone = [PlacedNode(n.id, n.zone, leaving=n.id in ("K001", "K002", "K003")) for n in nodes]
+    for changed in (more, gone):
+        begun = time.process_time()
+        plan = ReplicaPlan(changed, groups)
+        steps = plan.steps(ALL, balance=True)
+        assert time.process_time() - begun < 5
+        votes = [plan.votes[node.id] for node in changed if not node.leaving]
+        moved = sum(len(set(step.voters) - set(step.before)) for step in steps)
+        assert 850 < moved < 950, "about 900 votes are those of three nodes"
+        assert max(votes) - min(votes) <= 1
