@@ -21,6 +21,7 @@ from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, Stor
 from kraft.storage.offline.recovery import Findings, GroupFindings, Recovery, gone_min, open_recovery
 
 MARK_BYTES = 16
+SLOTS_SHOWN = 16  # ranges
 CLUSTER_SHOWN = 12  # letters of a cluster id, enough to tell it from others
 
 EXAMPLES = """\
@@ -128,6 +129,11 @@ def report(directory: str, found: Findings, now_ms: int) -> Iterator[Line]:
         for name, text in _group_lines(id_, group, now_ms):
             label = Span(f"{name:<{LABEL_WIDTH}}", _STYLES.get(name, DIM))
             yield line("  ", label, f" {text}", hang=LABEL_WIDTH + 3)
+    if found.settled or found.unsettled:
+        yield EMPTY
+        yield line("slots")
+        for text in _slot_lines(found):
+            yield line("  ", text, hang=2)
 
 
 def advice(found: Findings) -> Iterator[str]:
@@ -166,6 +172,22 @@ def _group_lines(id_: str, group: GroupFindings, now_ms: int) -> Iterator[tuple[
         yield "", "prefer another survivor, even one with fewer entries"
 
 
+def _slot_lines(found: Findings) -> Iterator[str]:
+    """What becomes of slots that moved when the majority was lost, and have no owner here, or several."""
+    for each in found.settled[:SLOTS_SHOWN]:
+        slots = f"slot {each.first}" if each.first == each.last else f"slots {each.first}-{each.last}"
+        keys = _count(each.keys, "key")
+        if each.had:
+            groups = " and ".join(map(str, each.had))
+            yield f"{slots}: groups {groups} have them here; group {each.group} keeps them, with {keys}"
+        else:
+            yield f"{slots}: no group has them here; group {each.group} gets them, with {keys}"
+    if len(found.settled) > SLOTS_SHOWN:
+        yield f"and {len(found.settled) - SLOTS_SHOWN} ranges more: --json shows all"
+    if found.unsettled:
+        yield f"WARNING: some have no owner, or several, and this cannot be mended: {found.unsettled}"
+
+
 def outcome(found: Findings, cluster: str) -> Iterator[Line]:
     """The lines after the recovery."""
     id_, command = found.identity.id, "KRAFT ADD <id> <host> <peer port>"
@@ -189,6 +211,11 @@ def facts(directory: str, found: Findings, cluster: str | None) -> dict[str, Any
         "joint": configuration.joint,
         "must_be_gone": [gone_min(voters) for voters in found.majorities],
         "groups": [_group_facts(group) for group in found.groups],
+        "slots": [
+            {"first": s.first, "last": s.last, "had": list(s.had), "group": s.group, "keys": s.keys}
+            for s in found.settled
+        ],
+        "unsettled": found.unsettled,
         "recovered": cluster is not None,
         "new_cluster": cluster,
     }

@@ -366,7 +366,7 @@ def _maps(view: ClusterView) -> Iterator[Finding]:
 
 
 def _without_group(view: ClusterView) -> Iterator[Finding]:
-    """Slots that no group has: `kraft recover` may leave some, if the log of one group lacks an entry.
+    """Slots that no group has: an earlier `kraft recover` left some, if the log of one group lacked an entry.
 
     The leaders count, once all of them know the same map: reports of several moments may tell of one move.
     """

@@ -3,6 +3,7 @@
 import builtins
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from kraft.cli import recover
 from kraft.cli.main import main
 from kraft.host.membership.formation import cluster_id
 from kraft.kv import commands
+from kraft.kv.slot_settlement import SettledSlots
 from kraft.node.values import Identity, Transaction
 from kraft.raft.membership.configuration import Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
@@ -17,6 +19,7 @@ from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.log.database import LogDatabase
+from kraft.storage.offline.recovery import open_recovery
 from kraft.storage.ports import StorageSettings
 
 MEMBERS = tuple(Member(f"K{n}", f"{n}" * 32, f"10.0.0.{n}:10001") for n in (1, 2, 3))
@@ -173,6 +176,8 @@ def test_json_of_a_dry_run_and_of_the_deed(survivor, capsys):
                 "fenced": False,
             }
         ],
+        "slots": [],
+        "unsettled": "",
         "recovered": False,
         "new_cluster": None,
     }
@@ -180,6 +185,27 @@ def test_json_of_a_dry_run_and_of_the_deed(survivor, capsys):
     assert main(["recover", "--json", "--yes", str(survivor)]) == 0
     done = json.loads(capsys.readouterr().out)
     assert done == told | {"recovered": True, "new_cluster": cluster_of(survivor)}
+
+
+def test_slots_without_an_owner_are_told_with_what_becomes_of_them(survivor, capsys):
+    """Those of many moves are not all in the text."""
+    with open_recovery(str(survivor)) as recovery:
+        found = recovery.findings
+    slots = tuple(SettledSlots(n, n + 1, 2, 1000, ()) for n in range(0, 40, 2))
+    both = SettledSlots(99, 99, 1, 1, (0, 1))
+    told = text_of(recover.report("K1", replace(found, settled=(both, *slots), unsettled="why"), NOW_MS))
+    assert "slot 99: groups 0 and 1 have them here; group 1 keeps them, with 1 key\n" in told
+    assert "slots 0-1: no group has them here; group 2 gets them, with 1000 keys\n" in told
+    assert "and 5 ranges more: --json shows all\n" in told
+    assert "cannot be mended: why" in told
+    facts = recover.facts("K1", replace(found, settled=(both,)), None)
+    assert facts["slots"] == [{"first": 99, "last": 99, "had": [0, 1], "group": 1, "keys": 1}]
+
+
+def text_of(lines):
+    """The lines without their styles."""
+    texts = [[span if isinstance(span, str) else span.text for span in each.spans] for each in lines]
+    return "".join("".join(spans) + "\n" for spans in texts)
 
 
 def test_a_running_node_is_left_alone(survivor, capsys):

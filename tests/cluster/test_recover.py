@@ -8,8 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from kraft.host.membership.formation import cluster_id
+from kraft.kv import commands as kv
+from kraft.kv.versions import MACHINE_VERSION, encode_version
+from kraft.node.values import Identity, Transaction
+from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.messages import Entry, EntryKind, HardState
+from kraft.raft.ready import Persist
+from kraft.storage.directory import RealDirectory
+from kraft.storage.log.database import LogDatabase
+from kraft.storage.ports import StorageSettings
 from tests.cluster.harness import Server, wait_until
 from tests.cluster.load import Load
+from tests.kv.group_states import NOW
+from tests.kv.slot_logs import KEYS, OTHER, SLOT, SOURCE, logs_of_a_move
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +118,42 @@ def test_members_of_the_old_cluster_that_come_back_are_refused(cluster):
     cluster.wait_voters("K1", "K3")
     cluster.wait_serving(cluster["K1"])
     assert cluster["K1"].ask("GET", "x") == b"late"
+
+
+def test_slots_that_moved_when_the_majority_was_lost_have_an_owner_again(make_cluster):
+    """The log of the survivor has what one group did, and lacks what the other one did after that."""
+    server = make_cluster(1)["K1"]
+    Path(server.data).mkdir(exist_ok=True)
+    address = {"K1": f"127.0.0.1:{server.peer_port}"}
+    members = tuple(Member(f"K{n}", f"{n}" * 32, address.get(f"K{n}", f"127.0.0.1:{n}")) for n in (1, 2, 3))
+    logs = logs_of_a_move(OTHER).logs
+    del logs[SOURCE][next(n for n, step in enumerate(logs[SOURCE]) if type(step) is kv.Sweep) :]
+    del logs[OTHER][next(n for n, step in enumerate(logs[OTHER]) if type(step) is kv.Activate) :]
+    identity = Identity("K1", "1" * 32, cluster_id(members, 2), members, groups=2, created=1)
+    first = Entry(1, 1, 0, EntryKind.CONFIGURATION, Configuration.of_voters(members).encode())
+    writes = []
+    for group, log in enumerate(logs):
+        data = [kv.encode([step]) for step in log]
+        rows = [Entry(2, 1, NOW, EntryKind.VERSION, encode_version(MACHINE_VERSION))]
+        rows += [Entry(index, 1, NOW, EntryKind.COMMANDS, each) for index, each in enumerate(data, 3)]
+        writes.append((group, Persist(0, HardState(1), None, (first, *rows), 1)))
+    directory = RealDirectory(str(server.data))
+    database = LogDatabase(directory, node_id="K1", incarnation=lambda: "1" * 32, settings=StorageSettings())
+    assert database.commit([Transaction(tuple(writes), identity)])
+    database.close()
+
+    told = recover(server).stdout
+    assert f"slot {SLOT}: no group has them here; group {OTHER} gets them, with 5 keys" in told
+    assert recover(server, "--yes").returncode == 0
+    server.start()
+    wait_until(lambda: server.status() and server.serves_writes(), "it serves")
+    wait_until(lambda: server.ask("GET", KEYS[0]) == b"last", "its keys are there")
+    for key in KEYS[1:]:
+        assert server.ask("GET", key) == b"v" + key
+        assert server.ask("APPEND", key, "!") == len(key) + 2
+    wait_until(lambda: server.ask("DBSIZE") == len(KEYS), "each key is counted once")
+    assert server.ask("KRAFT", "MOVES") == []
+    number = server.order("MOVE", "SLOTS", str(SLOT), str(SLOT), "TO", "2")
+    assert isinstance(number, int), number
+    wait_until(lambda: server.ask("KRAFT", "MOVES") == [], "the slot moves on")
+    assert server.ask("GET", KEYS[0]) == b"last"

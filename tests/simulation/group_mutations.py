@@ -94,6 +94,22 @@ GROUP_MUTATIONS = (
         test="tests/host/test_mover.py",
     ),
     Mutation(
+        "a recovery leaves slots to two groups",
+        "kraft/kv/slot_settlement.py",
+        "if len(claims) > 1:",
+        "if len(claims) > 2:",
+        "what the receiver has taken into use, the source has no more",
+        test="tests/kv/test_slot_settlement.py",
+    ),
+    Mutation(
+        "a recovery gives slots to a group without their keys",
+        "kraft/kv/slot_settlement.py",
+        "rows = self._rows(source, low, high)",
+        "rows: list[Row] = []",
+        "the source has hidden them, and the receiver may not have all",
+        test="tests/kv/test_slot_settlement.py",
+    ),
+    Mutation(
         "groups are created again by the same command",
         "kraft/kv/created_groups.py",
         "if command.first != following or not",

@@ -1,11 +1,18 @@
 """A survivor's directory becomes a cluster of its own: what is found, what is written, what is refused."""
 
+from dataclasses import replace
+
 import apsw
 import msgspec
 import pytest
 
 from kraft.host.membership.formation import cluster_id
 from kraft.kv import commands
+from kraft.kv.entry import apply_entry
+from kraft.kv.errors import BrokenInvariant
+from kraft.kv.machine import Machine
+from kraft.kv.slot_settlement import SlotSettlement
+from kraft.kv.slots import SlotState
 from kraft.node.values import Identity, Transaction
 from kraft.raft.membership.configuration import Base, Configuration, Joining, Member, decode
 from kraft.raft.messages import Entry, EntryKind, HardState
@@ -14,6 +21,8 @@ from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, DirectoryUnusable
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.offline.recovery import RecoveryRefused, gone_min, open_recovery
+from tests.kv.group_states import NOW
+from tests.kv.slot_logs import KEYS, OTHER, SLOT, SOURCE, logs_of_a_move
 from tests.storage.conftest import INCARNATION
 from tests.storage.states import filled, open_states
 
@@ -203,6 +212,83 @@ def test_every_group_of_the_directory_is_recovered(tmp_path, database_at):
     groups = database_at(tmp_path).loaded.groups
     assert {g: (r.hard_state.term, r.last_index) for g, r in groups.items()} == {0: (3, 4), 2: (5, 9)}
     assert all(r.configurations[-1][1].electors == ("K1",) for r in groups.values())
+
+
+def grown(path, database_at, lengths, configuration=ALL):
+    """A directory of three groups, one of them created, whose logs end after so many steps of a move."""
+    logs = logs_of_a_move(OTHER)
+    writes = []
+    for group, length in enumerate(lengths):
+        steps = logs.logs[group][:length]
+        rows = [Entry(1, 1, 0, EntryKind.CONFIGURATION, configuration.encode())]
+        for index, step in enumerate(steps, 2):
+            rows.append(Entry(index, 1, NOW, EntryKind.COMMANDS, commands.encode([step])))
+        writes.append((group, Persist(0, HardState(1), None, tuple(rows), len(rows))))
+    identity = replace(FOUNDED, groups=2, created=1)
+    database = database_at(path)
+    assert database.commit([Transaction(tuple(writes), identity)])
+    database.close()
+
+
+def lengths_without_owner():
+    """The source has let go of the slot, and the receiver has not got so far."""
+    logs = logs_of_a_move(OTHER).logs
+    lengths = [len(log) for log in logs]
+    lengths[SOURCE] = next(n for n, step in enumerate(logs[SOURCE]) if type(step) is commands.Sweep)
+    lengths[OTHER] = next(n for n, step in enumerate(logs[OTHER]) if type(step) is commands.Activate)
+    return lengths
+
+
+def applied(directory, database_at):
+    """The state of each group, with all that its log has."""
+    machines = {}
+    for group, restored in database_at(directory).loaded.groups.items():
+        machines[group] = machine = Machine()
+        for entry in restored.tail:
+            apply_entry(machine, entry, group)
+    return machines
+
+
+def test_slots_that_no_group_has_in_the_logs_of_the_survivor_get_an_owner(tmp_path, database_at):
+    grown(tmp_path, database_at, lengths_without_owner())
+    with open_recovery(str(tmp_path)) as recovery:
+        [found] = recovery.findings.settled
+        recovery.carry_out(cluster_id, MARK)
+    assert (found.first, found.last, found.group, found.keys, found.had) == (SLOT, SLOT, OTHER, 5, ())
+    machines = applied(tmp_path, database_at)
+    receiver = machines[OTHER].keyspace
+    assert receiver.slots.owns(KEYS[0])
+    assert {key: receiver.get(key) for key in KEYS} == {
+        **{key: b"v" + key for key in KEYS}, KEYS[0]: b"last"
+    }  # fmt: skip
+    assert machines[SOURCE].keyspace.slots.state(KEYS[0]) == SlotState.GONE
+    assert machines[2].keyspace.slots is None
+
+
+def test_when_each_slot_has_an_owner_there_is_nothing_to_recover(tmp_path, database_at):
+    grown(tmp_path, database_at, lengths_without_owner())
+    recover(tmp_path)
+    assert refusal(tmp_path).endswith("there is nothing to recover, start it")
+
+
+def test_a_cluster_that_was_recovered_without_them_is_recovered_again(tmp_path, database_at):
+    """An earlier kraft left slots without an owner. The only voter has all there is."""
+    alone = Configuration.of_voters((K1,))
+    grown(tmp_path, database_at, lengths_without_owner(), alone)
+    recover(tmp_path)
+    assert applied(tmp_path, database_at)[OTHER].keyspace.slots.owns(KEYS[0])
+
+
+def test_slots_that_cannot_be_settled_are_told_and_the_rest_is_recovered(tmp_path, database_at, monkeypatch):
+    def broken(*_):
+        raise BrokenInvariant("told so")
+
+    grown(tmp_path, database_at, lengths_without_owner())
+    monkeypatch.setattr(SlotSettlement, "settle", broken)
+    with open_recovery(str(tmp_path)) as recovery:
+        assert recovery.findings.unsettled == "told so"
+        recovery.carry_out(cluster_id, MARK)
+    assert not applied(tmp_path, database_at)[OTHER].keyspace.slots.owns(KEYS[0])
 
 
 def test_a_log_that_is_cut_at_a_base_goes_on(survivor, database_at):

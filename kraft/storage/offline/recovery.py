@@ -11,10 +11,14 @@ and, in place of its incarnation, a random mark drawn for the purpose. So the id
 founded the old cluster alone, or was recovered before. As no node has that incarnation, no directory can join
 the cluster as its founder.
 
+With several groups, slots may have moved when the majority was lost, and the logs of this node may end where
+no group has them, or two have. The entries that give each slot one owner follow the configuration in the logs
+(`kraft.kv.slot_settlement`). For that the logs are applied to the states, in memory.
+
 State files are read and left as they are; so is the log until `carry_out`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +28,8 @@ import apsw
 import msgspec
 
 from kraft.kv import commands
-from kraft.kv.errors import UnknownCommand
+from kraft.kv.errors import BrokenInvariant, UnknownCommand
+from kraft.kv.slot_settlement import SettledSlots, SlotSettlement
 from kraft.node.values import Identity, Loaded, Transaction
 from kraft.raft.membership.configuration import Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
@@ -40,6 +45,7 @@ from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE
 from kraft.storage.log.highwater import HighwaterFile, HighwaterMark
 from kraft.storage.log.loading import load, reading
 from kraft.storage.log.replicas import ReplicaRow
+from kraft.storage.offline.replicated_states import states_at_the_end
 from kraft.storage.ports import LoadReport, StorageSettings
 from kraft.storage.state.files import StateFiles
 
@@ -81,11 +87,17 @@ class GroupFindings:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a directory holds; `member` is its node, with the address in force; group 0 comes first."""
+    """What a directory holds; `member` is its node, with the address in force; group 0 comes first.
+
+    `settled` are the slots that have no owner or several, and what becomes of them; `unsettled` is why that
+    cannot be mended, '' if it can.
+    """
 
     identity: Identity
     member: Member
     groups: tuple[GroupFindings, ...]
+    settled: tuple[SettledSlots, ...] = ()
+    unsettled: str = ""
 
     @property
     def configuration(self) -> Configuration:
@@ -144,7 +156,9 @@ class Recovery:
         self._lock = lock
         self._settings = settings
         try:
-            self.findings = _findings(_read(directory, settings, report))
+            loaded, rows, settlement = _read(directory, settings, report)
+            self.findings = _findings(loaded, rows, settlement)
+            self._steps = {} if self.findings.unsettled or settlement is None else settlement.steps
         except OSError as error:
             raise DirectoryUnusable(f"{directory.path('')}: {error.strerror or error}") from error
 
@@ -170,7 +184,10 @@ class Recovery:
         founder = Member(found.member.id, mark, found.member.peer)
         cluster = cluster_id((founder,), found.identity.groups)
         identity = replace(found.identity, cluster=cluster, members=(founder,))
-        writes = tuple((group.group, _sole_voter(found.member, group)) for group in found.groups)
+        writes = tuple(
+            (group.group, _sole_voter(found.member, group, self._steps.get(group.group, ())))
+            for group in found.groups
+        )
         database = LogDatabase(
             self._directory, node_id=identity.id, incarnation=_no_incarnation, settings=self._settings
         )
@@ -193,14 +210,25 @@ def _no_incarnation() -> NoReturn:
 
 def _read(
     directory: RealDirectory, settings: StorageSettings, report: LoadReport | None
-) -> tuple[Loaded, dict[int, ReplicaRow]]:
-    """What the directory holds, verified as at a start; the row of each group that has one."""
+) -> tuple[Loaded, dict[int, ReplicaRow], SlotSettlement | None]:
+    """What the directory holds, verified as at a start; the row of each group that has one.
+
+    The settlement is not begun; None where no slot can have moved.
+    """
     place = directory.path(LOG_FILE)
     with reading(place) as connection:
         _check_schema(connection)
         id_ = identity.read_identity(connection).id
         loaded, _, rows = load(connection, _marks(directory), place, id_, settings.tail_bytes)
-    return _with_states(directory, loaded, rows, settings, report), rows
+        loaded = _with_states(directory, loaded, rows, settings, report)
+        whole = all(group.last_index for group in loaded.groups.values())
+        if loaded.identity.total < 2 or not whole:
+            return loaded, rows, None
+        try:
+            machines = states_at_the_end(connection, loaded, rows)
+        except UnknownCommand as error:
+            raise RecoveryRefused(str(error)) from error
+    return loaded, rows, SlotSettlement(machines, loaded.identity.groups)
 
 
 def _check_schema(connection: apsw.Connection) -> None:
@@ -240,8 +268,7 @@ def _with_states(
     return files.loaded
 
 
-def _findings(read: tuple[Loaded, dict[int, ReplicaRow]]) -> Findings:
-    loaded, rows = read
+def _findings(loaded: Loaded, rows: dict[int, ReplicaRow], settlement: SlotSettlement | None) -> Findings:
     identity = loaded.identity
     if not identity.cluster:
         raise RecoveryRefused(f"{identity.id} was never in a cluster: there is nothing to recover")
@@ -254,7 +281,14 @@ def _findings(read: tuple[Loaded, dict[int, ReplicaRow]]) -> Findings:
         _group(number, restored, loaded, rows.get(number))
         for number, restored in sorted(loaded.groups.items())
     )
-    return Findings(identity, _own_member(identity, groups), groups)
+    unsettled = ""
+    try:
+        if settlement is not None:
+            settlement.settle()
+    except BrokenInvariant as error:
+        unsettled = str(error)
+    settled = tuple(settlement.settled) if settlement is not None else ()
+    return Findings(identity, _own_member(identity, groups, settled), groups, settled, unsettled)
 
 
 def _group(number: int, restored: Restored, loaded: Loaded, row: ReplicaRow | None) -> GroupFindings:
@@ -292,8 +326,13 @@ def _count_commands(entries: Iterable[Entry]) -> int:
     return count
 
 
-def _own_member(identity: Identity, groups: tuple[GroupFindings, ...]) -> Member:
-    """The node as a member, according to its own log. Raises `RecoveryRefused` when it is not one."""
+def _own_member(
+    identity: Identity, groups: tuple[GroupFindings, ...], settled: tuple[SettledSlots, ...]
+) -> Member:
+    """The node as a member, according to its own log. Raises `RecoveryRefused` when it is not one.
+
+    The only voter is not recovered, unless slots are settled by that: it has all there is.
+    """
     id_ = identity.id
     for group in groups:
         if identity.incarnation in group.configuration.retired:
@@ -301,7 +340,7 @@ def _own_member(identity: Identity, groups: tuple[GroupFindings, ...]) -> Member
                 f"{id_} was removed from its cluster and knows nothing of what came later:"
                 " recover another node"
             )
-    if all(group.configuration.electors == (id_,) for group in groups):
+    if all(group.configuration.electors == (id_,) for group in groups) and not settled:
         raise RecoveryRefused(
             f"{id_} is the only voter of its cluster already: there is nothing to recover, start it"
         )
@@ -328,8 +367,11 @@ def _member_in(configuration: Configuration, identity: Identity) -> Member | Non
 # Writing
 
 
-def _sole_voter(member: Member, group: GroupFindings) -> Persist:
-    """The entry that overrides every configuration before it, in a term in which no node has voted."""
+def _sole_voter(member: Member, group: GroupFindings, steps: Sequence[commands.Command]) -> Persist:
+    """The entry that overrides every configuration before it, in a term in which no node has voted.
+
+    The `steps` follow it, each in an entry of its own.
+    """
     configuration = _sole_voter_configuration(member, group.configuration)
     fault = configuration.fault()
     if fault is not None:
@@ -343,7 +385,12 @@ def _sole_voter(member: Member, group: GroupFindings) -> Persist:
     )
     # A fenced replica would not lead. Naming its state file again, as a switch does, undoes the fence.
     number = group.number if group.fenced else None
-    return Persist(0, HardState(group.term + 1), None, (entry,), group.committed, state_file=number)
+    following = [
+        Entry(index, entry.term, entry.stamp, EntryKind.COMMANDS, commands.encode([step]))
+        for index, step in enumerate(steps, entry.index + 1)
+    ]
+    written = (entry, *following)
+    return Persist(0, HardState(entry.term), None, written, group.committed, state_file=number)
 
 
 def _sole_voter_configuration(member: Member, before: Configuration) -> Configuration:
