@@ -319,10 +319,11 @@ class SimulatedClient:
         self._ended(question, "done" if owned else "refused")
 
     def _written(self, question: Question, outcome: Any) -> None:
-        if isinstance(outcome, list) and self._homes.moving and isinstance(outcome[1], CommandFailure):
-            if question.name == FLUSH and not isinstance(outcome[0], CommandFailure):
-                self._ended(question, "unknown")  # the group that was asked has the home no more, but others
-                return
+        replies = outcome if isinstance(outcome, list) and self._homes.moving else []
+        if question.name == FLUSH and CommandFailure in map(type, replies):
+            # The group has not all slots, which one in a transaction needs; or not the home of the mark.
+            self._ended(question, "refused" if isinstance(replies[0], CommandFailure) else "unknown")
+        elif replies and isinstance(outcome[1], CommandFailure):
             alike = outcome[0] in (outcome[1], CommandFailure.PREMATURE)  # that one was never logged
             demand(alike, f"a slot has moved for one of two commands: {outcome}")
             self._world.counts[f"write {outcome[1].name.lower()}"] += 1
