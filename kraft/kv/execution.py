@@ -17,15 +17,15 @@ def execute(state: MachineState, steps: Sequence[Step], run: Run) -> Reply:
     excerpts = Excerpts(state.keyspace)
     before, changed = state.revision, False
     replies: list[Reply] = []
-    put = state.keyspace.put
+    put, add, revision = state.keyspace.put, replies.append, before + 1
     for step in steps:
         if type(step) is Put:  # as in `Machine.apply`
-            put(step.key, step.value, before + 1)
-            replies.append("OK")
+            put(step.key, step.value, revision)
+            add("OK")
             changed = True
             continue
         state.revision = before  # every change of a transaction has the next one
-        replies.append(excerpts.look(step) if type(step) is Look else run(state, step))
+        add(excerpts.look(step) if type(step) is Look else run(state, step))
         changed = changed or state.revision > before
     state.revision = before + changed
     return excerpts.reply(state.stamp, replies)

@@ -155,7 +155,7 @@ class Keyspace:
                 self._expiry_changed(key, 0, expires)
         else:
             self.bytes += len(value) - len(old.value)
-            if expires or old.expires:
+            if expires != old.expires:
                 self._expiry_changed(key, old.expires, expires)
 
     def remove(self, key: bytes) -> Record | None:

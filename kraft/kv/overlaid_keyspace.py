@@ -155,13 +155,15 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         elif self._changed:
             self._kept.update(self._changed)
             self._changed = {}
-        self.touched = {}
+        if self.touched:
+            self.touched = {}
         self.hold()
 
     def hold(self) -> None:
         """`drop` goes back to here."""
-        self._journal = []
-        self._added[0] = self._added[1]
+        if self._journal:
+            self._journal = []
+            self._added[0] = self._added[1]
         self._held_touched = len(self.touched)
 
     def drop(self) -> None:
@@ -211,13 +213,33 @@ class OverlaidLedger(Ledger):
     reads them, and at their limit a use is refused here that finds room in its place.
     """
 
-    __slots__ = ("overlaid",)
+    __slots__ = ("_held", "overlaid")
 
     def __init__(self, base: Ledger) -> None:
         super().__init__()
         self.overlaid = OverlaidRecords(base.rows)
         self.rows = self.overlaid  # type: ignore[assignment]  # in place of a dictionary
         self.counts, self.sizes = list(base.counts), list(base.sizes)
+        self._held: tuple[list[int], list[int]] | None = None  # what these were, if a row has changed since
+
+    def keep(self) -> None:
+        """As of `OverlaidRecords`, like the next two."""
+        self._held = None
+        self.overlaid.keep()
+
+    def hold(self) -> None:
+        self._held = None
+        self.overlaid.hold()
+
+    def drop(self) -> None:
+        self.overlaid.drop()
+        if self._held is not None:
+            (self.counts, self.sizes), self._held = self._held, None
+
+    def _count(self, row: Record, sign: int) -> None:
+        if self._held is None:
+            self._held = list(self.counts), list(self.sizes)
+        super()._count(row, sign)
 
 
 class OverlaidKeyspace(Keyspace):

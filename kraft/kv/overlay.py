@@ -47,7 +47,7 @@ class Overlay:
         machine.keyspace, machine.stamp, machine.revision = self._keyspace, stamp, base.revision
         machine.version = base.version
         self._kept_revision = base.revision
-        self._held = self._numbers()
+        self._held = base.revision, self._keyspace.bytes
 
     def apply(self, commands: Sequence[Command]) -> None:
         """Apply commands for good.
@@ -91,24 +91,18 @@ class Overlay:
     def keep(self) -> None:
         """What happened since the last `keep` is valid, and has one revision."""
         self._keyspace.overlaid.keep()
-        self._keyspace.rows.overlaid.keep()
+        self._keyspace.rows.keep()
         self._kept_revision = self.machine.revision
-        self._held = self._numbers()
+        self._held = self.machine.revision, self._keyspace.bytes
 
     def hold(self) -> None:
         """What happened since the last `keep` is what `drop` leaves as it is."""
         self._keyspace.overlaid.hold()
-        self._keyspace.rows.overlaid.hold()
-        self._held = self._numbers()
+        self._keyspace.rows.hold()
+        self._held = self.machine.revision, self._keyspace.bytes
 
     def drop(self) -> None:
         """What happened since `keep` or `hold` is not valid."""
         self._keyspace.overlaid.drop()
-        self._keyspace.rows.overlaid.drop()
-        rows = self._keyspace.rows
-        self.machine.revision, self._keyspace.bytes, counts, sizes = self._held
-        rows.counts, rows.sizes = list(counts), list(sizes)
-
-    def _numbers(self) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
-        rows = self._keyspace.rows
-        return self.machine.revision, self._keyspace.bytes, tuple(rows.counts), tuple(rows.sizes)
+        self._keyspace.rows.drop()
+        self.machine.revision, self._keyspace.bytes = self._held
