@@ -45,15 +45,17 @@ class MultiState:
 
         Raises Rejected beyond the limits: a transaction has those of one request, and one more.
         """
-        commands, words, size = self.commands, self.words + len(queued.request), self.size + size
-        if len(commands) >= limits.multi_commands:
+        words = self.words + len(queued.request)
+        size += self.size
+        if len(self.commands) >= limits.multi_commands:
             raise Rejected("ERR too many commands in transaction")
         if words > limits.arguments:
             raise Rejected("ERR too many arguments in transaction")
         if size + watched_bytes > limits.request_bytes:
             raise Rejected(over_limit("transaction", limits.request_bytes))
-        commands.append(queued)
-        self.words, self.size = words, size
+        self.commands.append(queued)
+        self.words = words
+        self.size = size
 
     @property
     def memory(self) -> int:

@@ -270,6 +270,9 @@ class QueueSegment(Segment):
         return list(self.settled.values())
 
     def report(self, statistics: Statistics, replies: list[Reply], now: float) -> None:
+        if replies[0] == "OK" and replies.count("QUEUED") == len(replies) - 1:  # most often
+            statistics.add(self.specs[0].name, self.specs[0].counted_as, 1, now - self.started)
+            return
         done = [place for place, reply in enumerate(replies) if reply != "QUEUED"]
         if done:
             specs = [self.specs[place] for place in done]
@@ -369,9 +372,12 @@ class ExecSegment(Segment):
         """Count EXEC, and each command that it executed."""
         for execution in self.items:
             self.hits, self.misses = execution.hits, execution.misses
-            if type(replies[0]) is list:
+            inner: Any = replies[0]
+            if type(inner) is list and inner:
                 specs = [queued.spec for queued in execution.commands]
-                inner = Segment(self.started, specs=specs)
-                if specs:
-                    inner.report(statistics, replies[0], now)
+                if specs.count(specs[0]) == len(specs) and Error not in map(type, inner):
+                    spec = specs[0]
+                    statistics.add(spec.name, spec.counted_as, len(specs), now - self.started)
+                else:
+                    Segment(self.started, specs=specs).report(statistics, inner, now)
         super().report(statistics, replies, now)

@@ -57,6 +57,12 @@ class Statistics:
     hits: int = 0
     misses: int = 0
 
+    def add(self, name: str, kind: str, count: int, seconds: float) -> None:
+        """Count `count` requests of a command, without errors, that took `seconds` each."""
+        self.commands_processed += count
+        row = self.commands.get(name) or self.begin(name, kind)
+        row.latencies.add(seconds, count)
+
     def begin(self, name: str, kind: str) -> CommandStatistics:
         """The numbers of a command of this kind, of which this is the first request."""
         row = self.commands[name] = CommandStatistics(kind)

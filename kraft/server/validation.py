@@ -202,7 +202,7 @@ class Validation:
                 if not trivial:
                     places.append((group, size))
             except Rejected as refusal:
-                segment.settled[len(specs)] = self._refused(refusal.text, state)
+                segment.settled[len(specs)] = _refused(refusal.text, state)
             specs.append(spec)
         return places
 
@@ -214,13 +214,6 @@ class Validation:
         if rights is not None and spec not in rights.free and not rights.allows(spec, request):
             self._port.users.check(rights, spec, request, state)
         self.check_size(spec, request, size)
-
-    @staticmethod
-    def _refused(text: str, state: SessionState) -> Error:
-        """The reply to a request that fails. It aborts the transaction that is queued."""
-        if state.multi is not None and text is not errors.WATCH_INSIDE_MULTI:
-            state.multi.aborted = True
-        return Error(text)
 
     def _single(
         self, spec: SingleSpec, request: Request, segment: Any, group: int, state: SessionState
@@ -296,6 +289,8 @@ class Validation:
         """Move requests after MULTI to what EXEC will execute. One that fails aborts that."""
         usual, specs, settled, full = self.usual, segment.specs, segment.settled, self._port.full
         limits, trivial = self._port.limits, self._port.routing.trivial
+        small, watched_bytes = self._small_bytes, state.watched_bytes
+        plain = trivial and not full and state.rights is None  # then a short write is what it seems
         for request in islice(queue, len(specs), SEGMENT_COMMANDS):
             spec = usual.get(request[0]) or self.spec_of(request)
             if spec.immediate:
@@ -303,8 +298,12 @@ class Validation:
             reply: Reply = "QUEUED"
             size = sum(map(len, request))
             try:
-                queued = self._queued(request, size, spec, state, multi, trivial=trivial, full=full)
-                multi.add(queued, size, limits, state.watched_bytes)
+                fits = spec.low <= len(request) <= spec.high and size <= small
+                if plain and fits and type(spec) is WriteSpec and type(request) is not OversizedRequest:
+                    queued = self._queued_command(spec, request, state, 0)
+                else:
+                    queued = self._queued(request, size, spec, state, multi, trivial=trivial, full=full)
+                multi.add(queued, size, limits, watched_bytes)
             except Rejected as refusal:
                 multi.aborted = True
                 reply = Error(refusal.text)
@@ -336,7 +335,7 @@ class Validation:
         if state.rights is not None and spec not in state.rights.free:
             self._port.users.check(state.rights, spec, request, state)
         if spec.name == once.NAME:
-            return self._queued_token(request, spec, multi)
+            return _queued_token(request, spec, multi)
         if size > self._small_bytes or type(request) is OversizedRequest:
             self._check_lengths(spec, request)
         group = 0 if trivial else self._placement.group_queued(spec, request, state, multi)
@@ -346,6 +345,14 @@ class Validation:
             return Queued(spec, request, None)
         if full and type(spec) is WriteSpec and spec.grows:
             raise Rejected(errors.OUT_OF_MEMORY)
+        return self._queued_command(spec, request, state, group)
+
+    def _queued_command(
+        self, spec: WriteSpec | ScriptSpec, request: Request, state: SessionState, group: int
+    ) -> Queued:
+        """A command that the state machine is to execute, of `group`."""
+        if spec.no_multi:
+            raise Rejected(errors.NOT_IN_TRANSACTION)
         try:
             command = spec.run(request)
             if type(spec) is ScriptSpec:
@@ -357,14 +364,6 @@ class Validation:
         if type(command) not in COMPLETE:
             command = self.limits.completed(spec, command, group)
         return Queued(spec, request, command)
-
-    def _queued_token(self, request: Request, spec: AnySpec, multi: MultiState) -> Queued:
-        """KRAFT ONCE token after MULTI: all of the transaction happens once."""
-        token = once.token_of(request)
-        if len(request) > once.WORDS or multi.token is not None:
-            raise Rejected("ERR after MULTI, KRAFT ONCE token is a command of its own, given once")
-        multi.token = token
-        return Queued(spec, request, "OK")
 
     def check_size(self, spec: AnySpec, request: Request, size: int) -> None:
         """Raise Rejected if a key or a value of the request, or all of its `size` bytes, are too long."""
@@ -383,3 +382,19 @@ class Validation:
                 raise Rejected(errors.over_limit("value", limits.value_bytes))
         if sum(lengths) > limits.request_bytes:
             raise Rejected(errors.over_limit("request", limits.request_bytes))
+
+
+def _refused(text: str, state: SessionState) -> Error:
+    """The reply to a request that fails. It aborts the transaction that is queued."""
+    if state.multi is not None and text is not errors.WATCH_INSIDE_MULTI:
+        state.multi.aborted = True
+    return Error(text)
+
+
+def _queued_token(request: Request, spec: AnySpec, multi: MultiState) -> Queued:
+    """KRAFT ONCE token after MULTI: all of the transaction happens once."""
+    token = once.token_of(request)
+    if len(request) > once.WORDS or multi.token is not None:
+        raise Rejected("ERR after MULTI, KRAFT ONCE token is a command of its own, given once")
+    multi.token = token
+    return Queued(spec, request, "OK")

@@ -38,7 +38,8 @@ SLICE_SECONDS = 0.005  # of replies in one go; then other connections get their 
 SLICE_REPLIES = 256  # of writes, between two looks at the clock
 
 _NO_STEPS = frozenset({type(None), Error, str})  # `Queued.step` of what is no step of the logged command
-_LOOK = frozenset({kv.Look})
+_READ_OR_NO_STEP = _NO_STEPS | {kv.Look}
+_SHORT = frozenset({str, int})  # of replies that count for nothing in the limit of their size
 _LONG = frozenset({kv.Look, type(None)})  # of the commands whose replies may take long to make
 REVISION = "kraft|rev"  # the name of the only read that shows a revision
 
@@ -69,10 +70,14 @@ class Execution:
         self.commands = commands
         self.group = group
         self.hits = self.misses = 0
-        steps: list[Any] = [each.step for each in commands if type(each.step) not in _NO_STEPS]
+        steps: list[Any] = [each.step for each in commands]
+        kinds = set(map(type, steps))
+        if not kinds.isdisjoint(_NO_STEPS):
+            steps = [step for step in steps if type(step) not in _NO_STEPS]
         self.transaction = kv.Exec(tuple(watched), tuple(steps))
         self.command: kv.Command = self.transaction
-        self.writes = not _LOOK.issuperset(map(type, steps))
+        self.writes = not kinds <= _READ_OR_NO_STEP
+        self._only_writes = kinds.isdisjoint(_READ_OR_NO_STEP) and len(steps) <= SLICE_REPLIES
         self._context = context
         self._size = size
         self._replies: list[Reply] = []
@@ -208,6 +213,9 @@ class Execution:
         if refused:
             done(refused[0])
             return
+        if self._only_writes and self._shares is None:
+            done(self._written_replies(outcome[self.group][2]))
+            return
         self._left = iter(self._shares or ())
         for group, (stamp, records, replies) in outcome.items():
             self._stamps[group], self._records[group] = stamp, records
@@ -231,6 +239,18 @@ class Execution:
     @property
     def _is_exec(self) -> bool:
         return isinstance(self.command, kv.Once) and self.command.command is self.transaction
+
+    def _written_replies(self, outcomes: Sequence[Any]) -> list[Reply] | Exception:
+        """The replies to writes that are all in one group: most of them are as they came back."""
+        try:
+            return [
+                outcome
+                if type(outcome) in _SHORT and queued.spec.shape is None
+                else self._written_reply(queued, outcome)
+                for queued, outcome in zip(self.commands, outcomes, strict=True)
+            ]
+        except Exception as error:
+            return error
 
     def _go_on(self, done: Done) -> None:
         """Make replies for a while; the rest waits for the next turn. A bug costs this client alone."""
@@ -267,12 +287,19 @@ class Execution:
             outcomes = {group: next(self._outcomes[group]) for group in steps}
             outcome = united(outcomes) if share.reply is UNSET else share.reply
         if type(step) is kv.Look:
-            reply = self._read(queued, steps, outcomes)
-        elif type(outcome) is CommandFailure:
+            return self._limited(self._read(queued, steps, outcomes))
+        return self._written_reply(queued, outcome)
+
+    def _written_reply(self, queued: Queued, outcome: Any) -> Reply:
+        """The reply to a write with this outcome."""
+        if type(outcome) is CommandFailure:
+            step: Any = queued.step
             return errors.command_error(outcome, step)
-        else:
-            reply = outcome if queued.spec.shape is None else queued.spec.shape(outcome)
-        if type(reply) is str or type(reply) is int:
+        return self._limited(outcome if queued.spec.shape is None else queued.spec.shape(outcome))
+
+    def _limited(self, reply: Reply) -> Reply:
+        """The reply, or an error if all replies together become too large by it."""
+        if type(reply) in _SHORT:
             return reply
         size = payload_bytes([reply])
         if self._reply_bytes + size > EXCERPT_BYTES:
