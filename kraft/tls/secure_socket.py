@@ -4,16 +4,20 @@ Twisted's connections read and write a socket by `recv` and `send`, and close it
 the same methods and takes and gives plain text, so whatever a connection does with a socket, such as its
 buffer, its producers and its closed halves, holds with TLS as well. Python's `ssl` encrypts from memory to
 memory, in C: one read and one write of the socket for each of plain text, as without TLS.
+
+OpenSSL's buffers in memory keep the largest size that they had while a connection is open, so no more than a
+record is in them at a time.
 """
 
 import errno
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 RECORD_BYTES = 16 << 10  # the longest piece of plain text that one read gives (RFC 8446 section 5.1)
+READ_BYTES = RECORD_BYTES + 261  # decrypted at a time: a record with its header and what encryption adds
 PIECE_BYTES = 64 << 10  # encrypted at a time: what a full socket does not take waits here
 _LATER = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 
@@ -73,10 +77,12 @@ class SecureSocket:
         data = self._plain.recv(size)
         if not data:
             return data
+        room = len(data)  # more than its plain text, unless the beginning of a record came before
+        if room > READ_BYTES and self._is_open:
+            return self._read_long(memoryview(data))
         self._incoming.write(data)
         if not self._is_open:
             self._shake_hands()
-        room = len(data)  # more than its plain text, unless the beginning of a record came before
         try:
             piece: bytes = self._decrypt(room)
         except ssl.SSLError as error:
@@ -94,7 +100,7 @@ class SecureSocket:
 
         More of it may be encrypted already: the next call has to begin with all that is left of `data`.
         """
-        if self._unsent or not self._is_open or not 0 < len(data) <= PIECE_BYTES:
+        if self._unsent or not self._is_open or not 0 < len(data) <= RECORD_BYTES:
             return self._send_on(data)
         self._encrypt(data)
         encrypted = self._outgoing.read()
@@ -141,6 +147,23 @@ class SecureSocket:
         self._is_open = True
         self.completed()
 
+    def _read_long(self, data: memoryview) -> bytes:
+        """All plain text that has come with `data`, as `recv`."""
+        pieces = []
+        for place in range(0, len(data), READ_BYTES):
+            self._incoming.write(data[place : place + READ_BYTES])
+            try:
+                piece: bytes = self._decrypt(RECORD_BYTES)
+            except ssl.SSLError as error:
+                failure = self._unread(error)
+                if not isinstance(failure, BlockingIOError):
+                    raise failure from None
+            else:
+                pieces.append(self._read_on(piece, RECORD_BYTES))
+        if not pieces:
+            raise _nothing_yet()
+        return b"".join(pieces)
+
     def _read_on(self, piece: bytes, room: int) -> bytes:
         """All plain text that has come after `piece`, for which there was so much room. Raises OSError."""
         pieces = [piece]
@@ -184,12 +207,18 @@ class SecureSocket:
         """As `send`, after what is encrypted and unsent, and in pieces."""
         if not self._is_open:
             raise OSError(errno.ENOTCONN, "nothing is said before the TLS handshake is complete")
-        sent = self._flush() if self._unsent else 0
+        sent, data = self._flush() if self._unsent else 0, memoryview(data)
         while not self._unsent and sent < len(data):
-            self._covered = self._encrypt(data[sent : sent + PIECE_BYTES])
-            self._unsent = self._outgoing.read()
+            piece = data[sent : sent + PIECE_BYTES]
+            self._unsent = b"".join(self._records(piece))
+            self._covered = len(piece)
             sent += self._flush()
         return sent
+
+    def _records(self, data: memoryview) -> Iterator[bytes]:
+        for place in range(0, len(data), RECORD_BYTES):
+            self._encrypt(data[place : place + RECORD_BYTES])
+            yield self._outgoing.read()
 
     def _flush(self) -> int:
         """Send what is encrypted. Returns the bytes of plain text that are sent by that."""

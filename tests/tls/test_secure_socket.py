@@ -18,7 +18,7 @@ from kraft.tcp.security import AcceptedConnection, TlsFault
 from kraft.tcp.writer import DirectWriter
 from kraft.tls.connections import AcceptedConnections, of_cluster
 from kraft.tls.credentials import TlsFiles, read_credentials
-from kraft.tls.secure_socket import PIECE_BYTES, TlsEnded
+from kraft.tls.secure_socket import PIECE_BYTES, READ_BYTES, RECORD_BYTES, TlsEnded
 from tests.cluster.certificates import Certificates
 from tests.tls.plain_socket import Client, Plain, meet
 
@@ -184,6 +184,77 @@ def test_all_that_has_come_is_read_in_one_turn(met):
     """A pipeline of a client that writes it in pieces is one call, and so one batch."""
     assert met.turn(b"".join(map(met.client.write, (b"a", b"b" * 40_000, b"c")))) is None
     assert met.server.heard == [b"a" + b"b" * 40_000 + b"c"]
+
+
+class Watched:
+    """A buffer of OpenSSL, and the most bytes that were in it at a time."""
+
+    def __init__(self, buffer):
+        self._buffer = buffer
+        self.most = 0
+
+    @property
+    def pending(self):
+        self.most = max(self.most, self._buffer.pending)
+        return self._buffer.pending
+
+    def read(self):
+        self.most = max(self.most, self._buffer.pending)
+        return self._buffer.read()
+
+    def write(self, data):
+        self._buffer.write(data)
+        self.most = max(self.most, self._buffer.pending)
+
+
+def test_no_more_than_a_record_is_in_the_buffers_of_openssl(met):
+    """They never shrink: a connection that once had a large value would keep 85 KB for each direction."""
+    secure = met.connection.socket
+    secure._incoming, secure._outgoing = incoming, outgoing = (
+        Watched(secure._incoming),
+        Watched(secure._outgoing),
+    )
+    value = b"v" * 200_000
+    sent = met.client.write(value)
+    while sent:
+        part, sent = sent[: 1 << 16], sent[1 << 16 :]
+        assert met.turn(part) is None
+    assert b"".join(met.server.heard) == value
+    DirectWriter(met.connection).write(value)
+    received = met.read()
+    while len(received) < len(value):
+        met.connection.doWrite()
+        received += met.read()
+    assert received == value
+    assert RECORD_BYTES < incoming.most <= READ_BYTES
+    assert RECORD_BYTES < outgoing.most <= READ_BYTES
+
+
+@pytest.mark.parametrize("size", [READ_BYTES - 300, READ_BYTES, READ_BYTES + 1, 3 * RECORD_BYTES])
+def test_a_long_read_that_begins_and_ends_within_records(met, size):
+    """Whatever the place at which the kernel cuts what comes."""
+    sent = met.client.write(b"a" * 70_000) + met.client.write(b"b")
+    while sent:
+        met.turn(sent[:size])
+        sent = sent[size:]
+    assert b"".join(met.server.heard) == b"a" * 70_000 + b"b"
+
+
+def test_what_comes_after_the_end_in_a_long_read_does_not_count(met):
+    sent = met.client.write(b"a" * 20_000)
+    with pytest.raises(ssl.SSLWantReadError):
+        met.client.tls.unwrap()
+    assert met.turn(sent + met.client.sent.read() + b"x" * 20_000) is None
+    assert b"".join(met.server.heard) == b"a" * 20_000
+    assert met.connection.doRead() is CONNECTION_DONE
+
+
+def test_a_long_read_that_was_changed_on_the_way_ends_the_connection(met):
+    sent = bytearray(met.client.write(b"a" * 40_000))
+    sent[20_000] ^= 1
+    assert met.turn(bytes(sent)) is not None
+    assert met.connection.socket.fault == "decryption failed or bad record mac"
+    assert met.server.heard == []
 
 
 def test_a_client_that_closes_its_half_gets_its_replies(met):
