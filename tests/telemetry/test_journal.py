@@ -118,6 +118,20 @@ def test_the_newest_come_first_and_the_oldest_go() -> None:
     assert journal.latest(1) == (first,)
 
 
+def test_the_first_group_is_named_once_there_is_another() -> None:
+    """As long as there is one, its number says nothing."""
+    journal = Journal(lambda: 5.0)
+    for group in (0, 1, 0):
+        journal.note("role_changed", {"role": "leader", "group": group, "term": 2})
+    assert [entry.text for entry in journal.latest(3)] == [
+        "became leader of group 0 in term 2",
+        "became leader of group 1 in term 2",
+        "became leader in term 2",
+    ]
+    journal.note("configuration_changed", {"group": 0, "voters": ["K1"], "learners": [], "joint": False})
+    assert journal.latest(1)[0].text == "switched group 0 to the voters K1"
+
+
 def test_the_same_again_is_counted() -> None:
     clock = HostClock()
     journal = Journal(clock.wall_seconds)

@@ -42,11 +42,13 @@ class Journal:
         self._wall_seconds = wall_seconds
         self._kept: deque[JournalEntry] = deque(maxlen=ENTRIES_KEPT)
         self._term = 0
+        self._several = False  # groups, as far as events have told
         self._lock = Lock()
 
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         """Add the event if it is notable. Never raises."""
-        text, term = sentence(event, fields), fields.get("term")
+        self._several = self._several or bool(fields.get("group"))
+        text, term = sentence(event, fields, several=self._several), fields.get("term")
         level = LEVELS.get(event, "info")
         entry = JournalEntry(self._wall_seconds(), level, event, text, mark=_mark(event, fields))
         with self._lock:
@@ -67,20 +69,27 @@ class Journal:
 class _Fields(dict[str, object]):
     """Fields of an event; one that is missing reads as `?`.
 
-    `of_group` and `in_group` are words about the group, and empty for group 0: as long as a cluster has only
-    that one, its number says nothing.
+    `of_group` and `in_group` are words about the group, and empty for group 0 unless there are `several`: as
+    long as a cluster has only that one, its number says nothing.
     """
+
+    several = False
 
     def __missing__(self, key: str) -> str:
         if key in ("of_group", "in_group"):
-            return f" {key[:2]} group {self['group']}" if self.get("group") else ""
+            group = self.get("group")
+            return f" {key[:2]} group {group}" if group or (self.several and group == 0) else ""
         return "?"
 
 
-def sentence(event: str, fields: Mapping[str, object]) -> str:
-    """The event as a sentence that goes on from the name of the node; '' if the event is not notable."""
-    words = _SENTENCES.get(event, "")
-    text = words(_Fields(fields)) if callable(words) else words.format_map(_Fields(fields))
+def sentence(event: str, fields: Mapping[str, object], *, several: bool = False) -> str:
+    """The event as a sentence that goes on from the name of the node; '' if the event is not notable.
+
+    `several`: there are several groups, so that group 0 is named too.
+    """
+    words, known = _SENTENCES.get(event, ""), _Fields(fields)
+    known.several = several
+    text = words(known) if callable(words) else words.format_map(known)
     return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + "…"
 
 
@@ -100,7 +109,7 @@ def _role(fields: Mapping[str, object]) -> str:
 
 
 def _configuration(fields: Mapping[str, object]) -> str:
-    group = f"group {fields['group']}" if fields["group"] else "the cluster"
+    group = str(fields["of_group"]).removeprefix(" of ") or "the cluster"
     text = f"switched {group} to the voters {_names(fields['voters'])}"
     if fields["learners"]:
         text += f" and the learners {_names(fields['learners'])}"
