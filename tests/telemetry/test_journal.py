@@ -118,6 +118,14 @@ def test_the_newest_come_first_and_the_oldest_go() -> None:
     assert journal.latest(1) == (first,)
 
 
+@pytest.mark.parametrize(("ahead", "words"), [(1.4, "1.4 s ahead of"), (-1.4, "1.4 s behind")])
+def test_a_clock_that_is_late_is_not_called_ahead(ahead: float, words: str) -> None:
+    told = sentence("clock_off", {"peer": "K2", "ahead_seconds": ahead})
+    assert told == f"found the clock of K2 {words} the median of the voters' clocks"
+    told = sentence("log_time_off", {"group": 1, "ahead_seconds": ahead})
+    assert told == f"found log time {words} the voters' clocks in group 1"
+
+
 def test_the_first_group_is_named_once_there_is_another() -> None:
     """As long as there is one, its number says nothing."""
     journal = Journal(lambda: 5.0)

@@ -116,6 +116,20 @@ def _configuration(fields: Mapping[str, object]) -> str:
     return text + ("; the change of the voters is not finished" if fields["joint"] is True else "")
 
 
+def _clock_off(fields: Mapping[str, object]) -> str:
+    return f"found the clock of {fields['peer']} {_offset(fields)} the median of the voters' clocks"
+
+
+def _log_time_off(fields: Mapping[str, object]) -> str:
+    return f"found log time {_offset(fields)} the voters' clocks{fields['in_group']}"
+
+
+def _offset(fields: Mapping[str, object]) -> str:
+    ahead = fields["ahead_seconds"]
+    late = isinstance(ahead, int | float) and ahead < 0
+    return f"{str(ahead).removeprefix('-')} s {'behind' if late else 'ahead of'}"
+
+
 def _command(fields: Mapping[str, object]) -> str:
     asked = f", forwarded by {fields['peer']}" if "peer" in fields else ""
     return f"received KRAFT {str(fields['command']).upper()}{asked}"
@@ -186,9 +200,9 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "groups_option_ignored": "ignored a setting: {reason}",
     "configuration_changed": _configuration,
     "learner_promoted": "made {learner} a voter{of_group}",
-    "clock_off": "found the clock of {peer} {ahead_seconds} s ahead of the median of the voters' clocks",
+    "clock_off": _clock_off,
     "clock_right": "found the clock of {peer} right again",
-    "log_time_off": "found log time {ahead_seconds} s ahead of the voters' clocks{in_group}",
+    "log_time_off": _log_time_off,
     "log_time_right": "has log time again that agrees with the voters' clocks{in_group}",
     "admin_command": _command,
     "move_began": "began to move slots {slots} from group {group} to group {receiver}",
