@@ -3,6 +3,7 @@
 import pytest
 
 from kraft.host.requests import proposer
+from kraft.host.requests.writes import LARGE_COMMANDS
 from kraft.kv.commands import Exec, ScriptCall, Set
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Busy
@@ -32,17 +33,20 @@ def test_large_batches_follow_each_other_and_a_smaller_one_waits():
     assert proposals.in_flight(trio.group(trio.leader).raft.state.term) == 1
 
 
-def test_a_quarter_of_a_batch_is_large_enough_to_follow():
-    """Clients who wait for what is in flight may have no more to send. Less than that waits."""
+def test_a_quarter_of_a_batch_follows_if_it_has_many_commands():
+    """Clients who wait for what is in flight may have no more to send. Few large values wait for more."""
     trio = Trio()
     trio.run(1)
     group = trio.group(trio.leader)
     proposals, term = group.requests.proposals, group.raft.state.term
-    for size, in_flight in ((10, 1), (249, 1), (1, 2), (250, 3), (250, 4), (900, 4)):
-        write(trio, 1, size=size)
+    few, many = LARGE_COMMANDS - 2, LARGE_COMMANDS
+    steps = ((10, 1, 1), (240, 1, 1), (10, few, 1), (1, 1, 2), (249, many, 2))
+    for size, count, in_flight in steps:
+        commands = [Set(b"key", b"v")] * count
+        trio.host(trio.leader).write(0, commands, size, trio.answers.append)
         trio.run(0)
-        assert proposals.in_flight(term) == in_flight, size
-    assert trio.run(5, lambda: len(trio.answers) == 6)
+        assert proposals.in_flight(term) == in_flight, (size, count)
+    assert trio.run(5, lambda: len(trio.answers) == len(steps))
 
 
 def test_a_link_that_becomes_narrow_with_a_batch_under_way_costs_no_election(trio):

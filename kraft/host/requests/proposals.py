@@ -37,6 +37,11 @@ class Proposals:
         """Whether any wait, or are logged and not decided."""
         return bool(self.waiting or self._logged or self._overtaken)
 
+    @property
+    def waiting_commands(self) -> int:
+        """The number of commands that wait."""
+        return sum(len(proposal.commands) for proposal in self.waiting)
+
     def in_flight(self, term: int) -> int:
         """The number of entries logged in `term` and not applied yet.
 

@@ -29,9 +29,9 @@ from kraft.raft.raft import Raft
 from kraft.raft.state import ReplicaState
 
 LARGE_BATCHES_IN_FLIGHT = 4  # the links, the disks and the state machine work at the same time
-# A batch is large from this part of `batch_bytes` on. It would hardly get cheaper by growing, and clients who
-# wait for what is in flight may never fill a second whole one.
-LARGE_PART = 4
+# A batch is large when `batch_bytes` wait, or this part of it in so many commands. It would hardly get
+# cheaper by growing then, and clients who wait for what is in flight may never fill a second whole one.
+LARGE_PART, LARGE_COMMANDS = 4, 1000
 
 
 class Writes:
@@ -151,8 +151,8 @@ class Writes:
         state = self._raft.state
         in_flight = self._proposals.in_flight(state.term)
         if in_flight >= self._timing.batches_in_flight:
-            waiting, most = self._proposals.waiting_bytes, self._timing.batch_bytes
-            if in_flight >= LARGE_BATCHES_IN_FLIGHT or not _may_follow(state, waiting, most):
+            most = self._timing.batch_bytes
+            if in_flight >= LARGE_BATCHES_IN_FLIGHT or not _may_follow(state, self._proposals, most):
                 return False
         return self._proposer.may_propose
 
@@ -322,11 +322,12 @@ class Writes:
             self._observer.proposal(self._group, outcome, count)
 
 
-def _may_follow(state: ReplicaState, waiting: int, batch_bytes: int) -> bool:
-    """Whether a batch of `waiting` bytes is large enough to be logged while others are in flight.
+def _may_follow(state: ReplicaState, proposals: Proposals, batch_bytes: int) -> bool:
+    """Whether what waits is large enough to be logged while other batches are in flight.
 
     All of them must be what the links to a majority carry soon: what is not logged is certainly not done.
     """
-    size = min(batch_bytes, state.pace // 2)
-    large = waiting >= min(batch_bytes // LARGE_PART, size)
-    return large and state.log.bytes_after(state.commit) + min(size, waiting) <= state.pace
+    size, waiting = min(batch_bytes, state.pace // 2), proposals.waiting_bytes
+    if waiting < size and (waiting * LARGE_PART < batch_bytes or proposals.waiting_commands < LARGE_COMMANDS):
+        return False
+    return state.log.bytes_after(state.commit) + min(size, waiting) <= state.pace
