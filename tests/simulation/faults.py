@@ -420,5 +420,7 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "repeats": lambda faults, details: faults.habits(repeat=details["rate"]),
     "impatience": lambda faults, details: faults.habits(patience=details["seconds"]),
     "hot key": lambda faults, details: faults.habits(hot=details["keys"]),
+    "number of voters": lambda faults, details: faults._operator.replicate(details),
+    "rebalance of votes": lambda faults, _: faults._operator.rebalance_votes(),
     **{kind: partial(_move, act) for kind, act in MOVE_ACTS.items()},
 }

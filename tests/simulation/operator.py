@@ -337,6 +337,14 @@ class Operator:
             self._tell(who, admin.Compact(keep))
         return who is not None
 
+    def replicate(self, details: "Details") -> bool:
+        """Let so many nodes vote in each group; the cluster decides which."""
+        return self.ask(admin.SetReplication(details["count"]))
+
+    def rebalance_votes(self) -> bool:
+        """Give all nodes about as many votes."""
+        return self.ask(admin.RebalanceReplicas())
+
     def verify(self, _: "Details") -> bool:
         return self.ask(admin.Verify())
 

@@ -19,6 +19,7 @@ LEASES = 0.25  # share of runs with lease reads
 RESTING = 0.5  # share of runs with several groups in which little is written
 SECONDS = (22.0, 30.0, 40.0)  # of faults
 MOVES = "moves"  # the family of faults that only plans with moves have
+VOTES = "votes"  # the same of plans in which the cluster places votes
 
 Details = dict[str, Any]
 
@@ -64,6 +65,7 @@ class Plan:
     disagreement: float  # seconds until one founder has the same number of groups in its file as the others
     faults: tuple[Fault, ...]
     moving: bool = False  # slots move between the groups
+    placing: bool = False  # the cluster places votes itself
 
     def without(self, indexes: Iterable[int]) -> "Plan":
         """The same plan without these faults."""
@@ -299,6 +301,11 @@ def _merge(random: Random, ids: Sequence[str]) -> Details:
     return {"group": random.random(), "into": random.random()}
 
 
+def _voters(random: Random, ids: Sequence[str]) -> Details:
+    """How many nodes vote in a group, 0 for all; mostly as many as survive the loss of one."""
+    return {"count": random.choice((0, 1, 2, 3, 3, 3))}
+
+
 KINDS: dict[str, Kind] = {
     "loss": Kind("network", _rate(0.3), standing=True, nodes=2),
     "repetition": Kind("network", _rate(0.5), standing=True, nodes=2),
@@ -370,6 +377,8 @@ KINDS: dict[str, Kind] = {
     "split": Kind(MOVES, _split),
     "merge": Kind(MOVES, _merge),
     "rebalance": Kind(MOVES, _nothing),
+    "number of voters": Kind(VOTES, _voters, nodes=3),
+    "rebalance of votes": Kind(VOTES, _nothing, nodes=3),
 }
 FAMILIES = tuple(dict.fromkeys(kind.family for kind in KINDS.values()))
 DESTRUCTIVE = ("bit flip", "wiped directory", "old directory")  # kinds that lose a member
@@ -383,10 +392,24 @@ SELDOM = (
 # -- drawing
 
 
-def draw(seed: int, *, moving: bool = False) -> Plan:
-    """The plan of a seed. If `moving` is set, slots move in addition."""
+def draw(seed: int, *, moving: bool = False, placing: bool = False) -> Plan:
+    """The plan of a seed. If `moving` is set, slots move in addition; if `placing`, votes are placed."""
     plan = _draw(seed)
-    return _with_moves(plan) if moving else plan
+    plan = _with_moves(plan) if moving else plan
+    return _with_votes(plan) if placing and plan.nodes >= KINDS["number of voters"].nodes else plan
+
+
+def _with_votes(plan: Plan) -> Plan:
+    """The same plan with votes that the cluster places, by dice of their own."""
+    random = Random(f"{plan.seed} votes")
+    ids, every, at = node_ids(plan.nodes), random.choice((1.0, 3.0)), 2.0
+    kinds = [name for name, kind in KINDS.items() if kind.family == VOTES]
+    faults = list(plan.faults)
+    while at < plan.seconds:
+        kind = kinds[0] if len(faults) == len(plan.faults) else random.choice(kinds)
+        faults.append(Fault(len(faults), round(at, 3), kind, KINDS[kind].details(random, ids)))
+        at += random.expovariate(1.0 / every)
+    return replace(plan, faults=tuple(sorted(faults, key=lambda fault: fault.at)), placing=True)
 
 
 def _with_moves(plan: Plan) -> Plan:
@@ -457,7 +480,7 @@ def _draw(seed: int) -> Plan:
 
 def _kinds(random: Random, nodes: int, calm: bool) -> list[list[str]]:
     """The kinds of faults of this run, by family."""
-    drawn = [family for family in FAMILIES if family != MOVES]
+    drawn = [family for family in FAMILIES if family not in (MOVES, VOTES)]
     possible = [[n for n, k in KINDS.items() if k.family == f and nodes >= k.nodes] for f in drawn]
     possible = [names for names in possible if names]
     count = random.randrange(2) if calm else random.randrange(FAMILIES_MIN, len(possible) + 1)

@@ -18,10 +18,12 @@ from tests.simulation.network import Weather
 from tests.simulation.plan import FAMILIES_MIN, Plan, draw
 from tests.simulation.slot_owners import moves_left
 from tests.simulation.violation import demand
+from tests.simulation.votes import votes_left
 from tests.simulation.world import World
 
 HEAL_SECONDS = 30.0  # limit of recovery: a few elections, all retries, the clients' patience
 FULL_SECONDS = 120.0  # in which a healed cluster completes the operations of a full run
+PLACED_SECONDS = 60.0  # in which votes get where they should be
 MOVED_SECONDS = 90.0  # in which moves end: more than the longest pause after attempts that failed
 SPARES = 3
 OPERATIONS_AFTER_HEALING = 40
@@ -96,7 +98,7 @@ def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
         history, faults = _run(world, plan)
     except Exception as error:
         error.simulated_seconds = world.now  # type: ignore[attr-defined]
-        moves = " --moves" if plan.moving else ""
+        moves = (" --moves" if plan.moving else "") + (" --votes" if plan.placing else "")
         error.add_note(
             f"repeat it with: python -m tests.simulation.schedule --seed {plan.seed}{moves} --trace"
         )
@@ -150,6 +152,9 @@ def _live(cluster: SimulatedCluster, plan: Plan) -> tuple[History, Faults]:
         client.stop()
     if plan.moving:
         _end_moves(cluster, faults)
+    if plan.placing:
+        placed = cluster.run(PLACED_SECONDS, lambda: not votes_left(cluster))
+        demand(placed, f"votes are not placed: {votes_left(cluster)}")
     demand(
         cluster.run(HEAL_SECONDS, lambda: settled(cluster)), "the replicas of the healed cluster never meet"
     )

@@ -4,6 +4,7 @@
     python -m tests.simulation.schedule --seed 0 --runs 1000 --jobs 2  # statistics, and failed runs
     python -m tests.simulation.schedule --runs 1000 --groups 2         # only plans with two groups or more
     python -m tests.simulation.schedule --runs 1000 --moves            # slots move, and groups are created
+    python -m tests.simulation.schedule --runs 1000 --votes            # few nodes vote in each group
     python -m tests.simulation.schedule --seed 7 --shrink              # the smallest plan that still fails
     python -m tests.simulation.schedule --seed 7 --without 3,5         # without these faults of its plan
 
@@ -110,7 +111,7 @@ def _plans(options: argparse.Namespace) -> Iterator[Plan]:
 
 
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
-    plan = draw(seed, moving=options.moves)
+    plan = draw(seed, moving=options.moves, placing=options.votes)
     if options.only is not None:
         plan = plan.without({f.index for f in plan.faults} - set(options.only))
     plan = plan.without(options.without)
@@ -140,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--runs", type=int, default=1, help="number of plans")
     add("--groups", type=int, default=1, choices=(1, 2, 3), help="only plans with at least so many groups")
     add("--moves", action="store_true", help="slots move between groups, and groups are created")
+    add("--votes", action="store_true", help="few nodes vote in each group, which the cluster chooses")
     add("--jobs", type=int, default=1, help="number of processes")
     add("--plan", action="store_true", help="print the plan without running it")
     add("--trace", action="store_true", help="one run: print every event")

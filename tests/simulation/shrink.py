@@ -90,12 +90,14 @@ def _pieces(faults: Sequence[Fault], size: int) -> list[Sequence[Fault]]:
 
 def command_of(plan: Plan) -> str:
     """The command that repeats the run of a shrunk plan."""
-    whole = draw(plan.seed, moving=plan.moving)
+    whole = draw(plan.seed, moving=plan.moving, placing=plan.placing)
     kept = [fault.index for fault in plan.faults]
     left_out = [fault.index for fault in whole.faults if fault.index not in kept]
     parts = ["python -m tests.simulation.schedule", f"--seed {plan.seed}"]
     if plan.moving:
         parts.append("--moves")
+    if plan.placing:
+        parts.append("--votes")
     if left_out:
         fewer = len(left_out) <= len(kept)
         some = ",".join(map(str, left_out if fewer else kept))

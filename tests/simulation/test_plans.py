@@ -2,7 +2,7 @@
 
 from tests.simulation.coverage import Coverage
 from tests.simulation.faults import ACTS
-from tests.simulation.plan import FAMILIES, FAMILIES_MIN, KINDS, MOVES, Plan, draw
+from tests.simulation.plan import FAMILIES, FAMILIES_MIN, KINDS, MOVES, VOTES, Plan, draw
 from tests.simulation.run import Result, run, run_plan
 from tests.simulation.schedule import main
 from tests.simulation.shrink import command_of, shrink
@@ -11,14 +11,14 @@ SEEDS = range(200)
 
 
 def test_every_kind_of_fault_can_happen_and_is_drawn():
-    drawn = {fault.kind for seed in SEEDS for fault in draw(seed, moving=True).faults}
+    drawn = {fault.kind for seed in SEEDS for fault in draw(seed, moving=True, placing=True).faults}
     assert set(ACTS) == set(KINDS) == drawn
 
 
 def test_runs_that_are_not_calm_mix_families():
     for plan in map(draw, SEEDS):
         assert plan.calm or len({fault.family for fault in plan.faults}) >= FAMILIES_MIN
-    assert {fault.family for seed in SEEDS for fault in draw(seed).faults} == set(FAMILIES) - {MOVES}
+    assert {fault.family for seed in SEEDS for fault in draw(seed).faults} == set(FAMILIES) - {MOVES, VOTES}
 
 
 def test_moves_leave_the_other_faults_as_they_were():
@@ -27,6 +27,12 @@ def test_moves_leave_the_other_faults_as_they_were():
         assert moving.moving
         if plan.groups == 1:
             assert next(f.kind for f in moving.faults if f.family == MOVES) == "split"
+
+
+def test_votes_leave_the_other_faults_as_they_were():
+    for plan, placing in ((draw(seed), draw(seed, placing=True)) for seed in SEEDS):
+        assert placing.without(f.index for f in placing.faults if f.family == VOTES).faults == plan.faults
+        assert placing.placing == (plan.nodes > 1)
 
 
 def test_faults_come_in_their_order_within_the_time_of_the_plan():
