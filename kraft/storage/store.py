@@ -135,7 +135,7 @@ class Store:
     def fetch(
         self, group: int, first: int, last: int, max_bytes: int, done: Callable[[Sequence[Entry]], None]
     ) -> None:
-        """Read entries `first` to at most `last`: about `max_bytes` of data, at least one entry.
+        """Read entries `first` to at most `last`: about `max_bytes` (`entry_bytes`), at least one entry.
 
         Empty only when by then the log begins after `first` or ends before it.
         """

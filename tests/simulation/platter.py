@@ -15,6 +15,7 @@ from kraft.kv.checkpoint import Capture, Checkpoint, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.record import Record
 from kraft.node.values import Identity, Loaded, Received, Rows, Transaction
+from kraft.raft.log.log import entry_bytes
 from kraft.raft.membership.configuration import START, Base, decode
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
@@ -204,7 +205,7 @@ class Platter:
         size = 0
         if first > log.base.index:
             for entry in log.entries[first - log.base.index - 1 : last - log.base.index]:
-                size += len(entry.data)
+                size += entry_bytes(entry)
                 if found and size > max_bytes:
                     break
                 found.append(entry)

@@ -81,4 +81,12 @@ STORAGE_MUTATIONS = (
         "SQLite silently drops damaged frames and all after them",
         300,
     ),
+    Mutation(
+        "entries without data take no room when they are read",
+        "kraft/storage/log/entries.py",
+        "            size += entry_bytes(entries[-1])\n",
+        "            size += len(row[6])\n",
+        "a bound in bytes holds for entries without data as well",
+        test="tests/storage/test_store.py",
+    ),
 )

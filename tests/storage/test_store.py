@@ -11,6 +11,7 @@ import pytest
 import kraft
 from kraft.host.ports import Disk
 from kraft.node.values import Identity, Transaction
+from kraft.raft.log.log import ENTRY_OVERHEAD_BYTES
 from kraft.raft.membership.configuration import Member
 from kraft.raft.messages import HardState
 from kraft.storage.directory import refuse_foreign_owner
@@ -164,12 +165,22 @@ def test_an_empty_write_costs_no_sync(done, tmp_path, open_at, reactor, faulty_v
 def test_fetch_sees_what_was_committed_before_it(done, tmp_path, open_at, reactor, write):
     store = open_at(tmp_path)
     store.commit(write(1, 9, data=b"x" * 100), lambda _: None)
-    store.fetch(0, 3, 9, 250, done.append)
+    store.fetch(0, 3, 9, 3 * (100 + ENTRY_OVERHEAD_BYTES), done.append)
     store.fetch(0, 9, 9, 0, done.append)
     store.fetch(0, 10, 12, 100, done.append)
     reactor.run_until(lambda: len(done) == 3)
 
     assert [[entry.index for entry in entries] for entries in done] == [[3, 4, 5], [9], []]
+
+
+def test_fetch_counts_entries_without_data_too(done, tmp_path, open_at, reactor, write):
+    """A group in which keys expire has very many of them."""
+    store = open_at(tmp_path)
+    store.commit(write(1, 50, data=b""), lambda _: None)
+    store.fetch(0, 1, 50, 10 * ENTRY_OVERHEAD_BYTES, done.append)
+    reactor.run_until(lambda: done)
+
+    assert [entry.index for entry in done[0]] == list(range(1, 11))
 
 
 def test_a_sync_that_hangs_leaves_a_ping_without_an_answer(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import apsw
 
+from kraft.raft.log.log import entry_bytes
 from kraft.raft.messages import Entry
 from kraft.storage.errors import OutOfOrder
 
@@ -116,7 +117,7 @@ def last(connection: apsw.Connection, group: int, empty: Head) -> Head:
 def read(
     connection: apsw.Connection, group: int, first: int, last: int, max_bytes: int, empty: Head
 ) -> tuple[Entry, ...]:
-    """Entries `first` to at most `last`, verified: about `max_bytes` of data, at least one entry.
+    """Entries `first` to at most `last`, verified: about `max_bytes` (`entry_bytes`), at least one entry.
 
     Empty only when the log begins after `first` or ends before it. `empty` is the head of the group's log
     without any row. Raises `BrokenChain`.
@@ -135,7 +136,7 @@ def read(
                 continue
             checksum = verified(row, base + index, checksum)
             entries.append(Entry(index, row[1], row[2], row[3], row[6]))
-            size += len(row[6])
+            size += entry_bytes(entries[-1])
             if size >= max_bytes:
                 break
     finally:
