@@ -52,8 +52,8 @@ class Overlay:
     def apply(self, commands: Sequence[Command]) -> None:
         """Apply commands for good.
 
-        Not the steps of transactions and moves, which would need their locks here. What is evaluated after
-        one of them is refused if it rests on what that step changes.
+        Not the steps of transactions and moves, which would need their locks here. No script is evaluated
+        after one of them in the same batch.
         """
         plain = [command for command in commands if type(command) not in STEPS]
         self.machine.apply(self.machine.stamp, plain)

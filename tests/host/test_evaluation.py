@@ -5,9 +5,22 @@ from typing import Any
 from kraft.host.ports import ScriptEffects
 from kraft.host.requests.evaluation import EFFECTS_BYTES, Evaluation, with_evaluated
 from kraft.host.requests.proposal import Proposal
-from kraft.kv.commands import Exec, Increment, Look, Once, Put, ScriptCall, Watched
+from kraft.kv.commands import (
+    Activate,
+    Exec,
+    Increment,
+    Look,
+    Once,
+    Open,
+    Put,
+    ScriptCall,
+    Watched,
+    calls_script,
+)
 from kraft.kv.machine import Machine
+from kraft.kv.move_reply import MoveOutcome, move_reply
 from kraft.kv.replies import CommandFailure, encode_replies
+from kraft.kv.slots import SLOTS
 from tests.server.fakes import FakeClock
 
 NOW = 1_700_000_000_000
@@ -39,7 +52,10 @@ def call(*keys: bytes, source: bytes = b"", size: int = 0) -> ScriptCall:
 
 
 def evaluated(machine: Machine, *proposals: Any, counter: Counter | None = None) -> Evaluation:
-    waiting = [Proposal(0.0, None, commands, 0, 0.0) for commands in proposals]
+    waiting = [
+        Proposal(0.0, None, commands, 0, 0.0, scripted=any(map(calls_script, commands)))
+        for commands in proposals
+    ]
     evaluation = Evaluation(machine, NOW, 1, waiting, counter or Counter())
     while not evaluation.advance(FakeClock()):
         pass
@@ -104,6 +120,18 @@ def test_a_reply_that_is_not_final_is_not_remembered() -> None:
     once = Once(b"t", PRINT, call(source=b"again"), 1000)
     assert answered(machine, (once,)) == [[]]
     assert answered(machine, (Once(b"t", OTHER, call(b"a"), 1000),)) == [[1]]
+
+
+def test_a_script_waits_for_the_next_batch_after_a_step_of_a_move() -> None:
+    """Activate makes the revision higher, and what was removed before it is not known any more."""
+    machine, share = Machine(), (0, SLOTS // 2)
+    machine.apply(NOW, [Open(1, SLOTS - 9, SLOTS - 1, share)])
+    active = Activate(1, 0, (), (), 70, NOW, 0, bytes(16))
+    evaluation = evaluated(machine, (active,), (Put(b"c", b"1"),), (call(b"b"),), (Put(b"c", b"2"),))
+    assert (len(evaluation.proposals), len(evaluation.left)) == (2, 2)
+    reply, _ = machine.apply(NOW, evaluation.commands)
+    assert move_reply(reply).outcome is MoveOutcome.ACTIVE
+    assert answered(machine, *[proposal.commands for proposal in evaluation.left]) == [[1], "OK"]
 
 
 def test_large_effects_end_a_batch() -> None:

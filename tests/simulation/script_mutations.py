@@ -80,6 +80,14 @@ SCRIPT_MUTATIONS = (
     ),
     # -- clients that wait for locks
     Mutation(
+        "a script is evaluated after a step of a move",
+        "kraft/host/requests/evaluation.py",
+        " or (stepped and proposal.scripted):",
+        ":",
+        "what the step changes is not on the overlay: the script would do nothing, and its client try again",
+        test="tests/host/test_evaluation.py",
+    ),
+    Mutation(
         "a client that has left gets the lock",
         "kraft/host/requests/lock_waits.py",
         "if given and waiter.left:",

@@ -18,7 +18,7 @@ from kraft.host.requests.proposal import Proposal
 from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, calls_script
 from kraft.kv.excerpt import Excerpts
 from kraft.kv.footprint import declared, first_key
-from kraft.kv.machine import Machine
+from kraft.kv.machine import STEPS, Machine
 from kraft.kv.once import remember, settled
 from kraft.kv.overlay import Overlay
 from kraft.kv.replies import CommandFailure, Reply, encode_replies
@@ -68,10 +68,14 @@ class Evaluation:
         return all(clock.seconds() < until for _ in self._work)
 
     def _evaluate(self) -> Iterator[None]:
-        """The work in steps: each ends with a script."""
-        total = 0
+        """The work in steps: each ends with a script.
+
+        The overlay does not carry out the steps of transactions and moves, so what a script reads after one
+        of them may be another thing when the batch is applied. It waits for the next batch.
+        """
+        total, stepped = 0, False
         for number, proposal in enumerate(self.proposals):
-            if total > EFFECTS_BYTES:
+            if total > EFFECTS_BYTES or (stepped and proposal.scripted):
                 self.left = self.proposals[number:]
                 del self.proposals[number:]
                 return
@@ -83,6 +87,7 @@ class Evaluation:
                     self._overlay.apply((command,))
                     self.commands.append(command)
             total += self._size
+            stepped = stepped or not STEPS.isdisjoint(map(type, proposal.commands))
 
     def _called(self, command: Any) -> Iterator[None]:
         slots = self._overlay.slots
