@@ -33,7 +33,12 @@ UNIT_SECONDS = 1800.0  # tens of thousands of commands one after the other, on a
 # Values of some megabytes are usual in these suites, and a change of leader on a busy machine is no failure.
 SECTIONS: Mapping[str, Mapping[str, int | str]] = {
     "client": {"leader_wait": "20s", "write_timeout": "60s"},
-    "limits": {"value_bytes": 8 << 20, "request_bytes": 16 << 20, "multi_commands": 65_536},
+    "limits": {
+        "key_bytes": 64 << 10,
+        "value_bytes": 8 << 20,
+        "request_bytes": 16 << 20,
+        "multi_commands": 65_536,
+    },
     "raft": {"election_timeout": "2s"},
     "scripts": {"time": "1s"},
 }

@@ -94,6 +94,22 @@ CROSS_GROUP_MUTATIONS = (
     ),
     # -- tokens of KRAFT ONCE
     _plant(
+        "the entry that decides does not look for the token",
+        "kraft/kv/transactions.py",
+        "    token = settled(space.ledger, state.stamp, command.token)\n",
+        "    token = None\n",
+        "another attempt may have committed since the read at the beginning",
+        test=_ONCE,
+    ),
+    _plant(
+        "a token stays behind when the slot of its key moves",
+        "kraft/kv/once.py",
+        '[number.to_bytes(2, "big") for number in (1, slot_of(command.key))]',
+        '[number.to_bytes(2, "big") for number in (0,)]',
+        "the next attempt looks for it where the key is",
+        test=_ONCE,
+    ),
+    _plant(
         "the home of a token prepares last",
         _ATTEMPT,
         "self._participants if use is None else sorted(parts)",

@@ -5,13 +5,14 @@
 
 The clients append unique elements to lists in all groups and read them: in transactions over groups, in plain
 writes and reads, in reads over groups, in transactions that watch what they have read, and in those that
-compute from it what they write. In the end all
-locks and decisions have to be gone, and one order in real time has to explain everything
-(`tests.serializability`).
+compute from it what they write. In half of the runs many transactions have a token of KRAFT ONCE, and are
+often sent again through any node, whatever came of them: each element may be there once, and all attempts
+that are answered have one reply. In the end all locks and decisions have to be gone, and one order in real
+time has to explain everything (`tests.serializability`).
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -19,12 +20,21 @@ from random import Random
 from typing import Any
 
 from kraft.host.requests.round import View
-from kraft.kv.commands import AppendValue, Exec, Look, PlanMove, Prepare, Put, Step, Watched
+from kraft.host.transactions.token_use import Remembered, TokenUse
+from kraft.kv.commands import (
+    AppendValue,
+    CommitOnce,
+    Exec,
+    Look,
+    OnceToken,
+    Step,
+    Watched,
+)
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Uncertain
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, Operation, check
 from tests.simulation.cluster import SimulatedCluster
-from tests.simulation.homes import Homes
+from tests.simulation.cross_group_question import Place, Question, Rewrite, element_of, name_of, values_of
 from tests.simulation.move_faults import ACTS, MoveFaults
 from tests.simulation.network import Weather
 from tests.simulation.plan import KINDS
@@ -40,63 +50,6 @@ SETTLED_SECONDS = 30.0  # within which all locks have to be gone after that
 CLIENTS = 5
 LISTS = (b"x", b"y")  # in each group
 
-Place = tuple[int, bytes]  # a list: its home and its name
-
-
-@dataclass(slots=True)
-class Question:
-    """One request of a client. `steps` are (APPEND or READ, list); `watched` is what the client has seen.
-
-    `groups` are those that have the homes, as far as the node knows that is asked.
-    """
-
-    name: str
-    called: float
-    steps: tuple[tuple[str, Place], ...]
-    groups: dict[int, int]
-    watched: tuple[Place, Watched, list[str]] | None = None
-
-
-class Rewrite:
-    """A `Computation` that reads all lists of a question, and writes those that get an element."""
-
-    size = 50
-    final = True
-
-    def __init__(self, question: Question, homes: Homes) -> None:
-        self.keys: dict[int, list[bytes]] = {}
-        self.lists: dict[Place, bytes] = {}  # before the computation
-        self._question = question
-        self._homes = homes
-        self._places: dict[tuple[int, bytes], Place] = {}  # by group and key
-        self._watched: dict[int, tuple[Watched, ...]] = {}
-        for _, place in question.steps:
-            group, key = question.groups[place[0]], homes.key(*place)
-            self.keys.setdefault(group, []).append(key)
-            self._places[group, key] = place
-
-    def found(self, group: int, view: View) -> None:
-        space, keys = view.keyspace, self.keys[group]
-        self.lists.update({self._places[group, key]: space.get(key) or b"" for key in keys})
-        self._watched[group] = tuple([Watched(key, space.revision(key), view.revision) for key in keys])
-
-    def parts(self) -> dict[int, Exec]:
-        steps: dict[int, list[Step]] = {group: [] for group in self.keys}
-        for number, (kind, place) in enumerate(self._question.steps):
-            if kind == APPEND:
-                element = b"|" + _element(self._question, number).encode()
-                group, key = self._question.groups[place[0]], self._homes.key(*place)
-                steps[group].append(Put(key, self.lists[place] + element))
-        return {group: Exec((), tuple(each), self._watched[group]) for group, each in steps.items()}
-
-
-def _name(place: Place) -> str:
-    return f"{place[0]}{place[1].decode()}"
-
-
-def _element(question: Question, number: int) -> str:
-    return f"{question.name}-{number}"
-
 
 @dataclass(slots=True)
 class Client:
@@ -111,6 +64,8 @@ class Client:
     open: Question | None = None
     process: Process | None = None
     stopped: bool = False
+    once: Random | None = None  # decides on tokens, if there are any
+    unfinished: Question | None = None  # is to be asked again, with the same token
 
     def start(self) -> None:
         self.cluster.on_crash.append(self._crashed)
@@ -127,6 +82,9 @@ class Client:
             self._think()
             return
         self.process = self.random.choice(processes)
+        if self.unfinished is not None:
+            self._ask_again(self.unfinished, self.process)
+            return
         self.asked += 1
         kind = self.random.random()
         homes = self.cluster.homes
@@ -148,12 +106,14 @@ class Client:
             if self.seen and any(kind == APPEND for kind, _ in steps) and self.random.random() < 0.4:
                 place = self.random.choice(list(self.seen))
                 question.watched = (place, *self.seen[place])
-            if question.watched is None and self.random.random() < 0.3:
-                rewrite = Rewrite(question, homes)
-                computed = partial(self._rewritten, question, rewrite)
-                self.process.host.transactions.compute(rewrite, 50, computed)
-            else:
-                self._transact(question)
+            question.computed = question.watched is None and self.random.random() < 0.3
+            if (
+                self.once is not None
+                and self.once.random() < 0.5
+                and any(kind == APPEND for kind, _ in steps)
+            ):
+                question.token = name.encode()
+            self._execute(question)
         elif len(steps) == 1 and steps[0][0] == READ:
             place = steps[0][1]
             keys = [homes.key(*place)]
@@ -161,13 +121,43 @@ class Client:
         else:
             _, place = steps[0]
             question.steps = ((APPEND, place),)  # one: several commands of a pipeline are not one
-            command = AppendValue(homes.key(*place), b"|" + _element(question, 0).encode())
+            command = AppendValue(homes.key(*place), b"|" + element_of(question, 0).encode())
             self.process.host.write(groups[place[0]], [command], 20, partial(self._written, question))
+
+    def _ask_again(self, question: Question, process: Process) -> None:
+        """Ask with the same token, perhaps without what was watched."""
+        homes, self.open, self.unfinished = self.cluster.homes, question, None
+        question.groups = {home: homes.asked(process.host, home, self.random) for home in range(homes.count)}
+        demand(self.once is not None, "a token has its dice")
+        if self.once.random() < 0.5:  # type: ignore[union-attr]
+            question.watched = None
+        self.cluster.world.counts["asked again"] += 1
+        if len({question.groups[home] for _, (home, _) in question.steps}) > 1:
+            self._execute(question)
+        else:  # the client port would make one command of it, for one group
+            self.open, self.unfinished = None, question
+            self.finish()
+            self._think()
+
+    def _execute(self, question: Question) -> None:
+        if question.computed:
+            rewrite = Rewrite(question, self.cluster.homes)
+            computed = partial(self._rewritten, question, rewrite)
+            use = self._use(question, lambda _: [rewrite.lists[place] for _, place in question.steps])
+            self.process.host.transactions.compute(rewrite, 50, computed, use)  # type: ignore[union-attr]
+        else:
+            self._transact(question)
+
+    def _use(self, question: Question, united: Callable[[Mapping[int, Any]], list[Any]]) -> TokenUse | None:
+        if not question.token:
+            return None
+        home, key = question.groups[question.steps[0][1][0]], self.cluster.homes.key(*question.steps[0][1])
+        return TokenUse(OnceToken(question.token, bytes(16), key, 3_600_000), home, united, 1 << 20)
 
     def _transact(self, question: Question) -> None:
         parts: dict[int, list[Step]] = {}
         for number, (kind, place) in enumerate(question.steps):
-            element, key = b"|" + _element(question, number).encode(), self.cluster.homes.key(*place)
+            element, key = b"|" + element_of(question, number).encode(), self.cluster.homes.key(*place)
             step: Step = AppendValue(key, element) if kind == APPEND else Look((key,))
             parts.setdefault(question.groups[place[0]], []).append(step)
         watches: dict[int, Watched] = {}
@@ -184,38 +174,53 @@ class Client:
         if all(kind == READ for kind, _ in question.steps):
             transactions.cut(executions, 50, done, fresh=False)
         else:
-            transactions.execute(executions, 50, done)
+            values = partial(values_of, question.steps, dict(question.groups))
+            transactions.execute(executions, 50, done, self._use(question, values))
 
     # -- outcomes
 
     def _transacted(self, question: Question, outcome: Any) -> None:
-        if not isinstance(outcome, dict):
-            self._failed(question, outcome)
+        values: Any = None
+        if isinstance(outcome, dict):
+            values = values_of(question.steps, question.groups, outcome)
+        elif question.token and isinstance(outcome, Remembered):
+            values = outcome.reply
+        if not isinstance(values, list):
+            self._not_executed(question, outcome)
             return
-        replies = {group: (records, iter(each)) for group, (_, records, each) in outcome.items()}
         found: list[Operation] = []
-        if question.watched is not None:
-            place, _, values = question.watched
-            found.append((READ, _name(place), values))
-        for number, (kind, place) in enumerate(question.steps):
-            records, each = replies[question.groups[place[0]]]
-            reply = next(each)
+        if question.watched is not None and not question.token:
+            place, _, seen = question.watched
+            found.append((READ, name_of(place), seen))
+        for number, ((kind, place), value) in enumerate(zip(question.steps, values, strict=True)):
             if kind == APPEND:
-                found.append((APPEND, _name(place), _element(question, number)))
+                found.append((APPEND, name_of(place), element_of(question, number)))
             else:
-                at = reply[1]
-                found.append((READ, _name(place), elements(None if at is None else records[at][0])))
+                found.append((READ, name_of(place), elements(value)))
         self._ended(question, DONE, found)
 
     def _rewritten(self, question: Question, rewrite: Rewrite, outcome: Any) -> None:
-        if not isinstance(outcome, dict):
-            self._failed(question, outcome)
+        values: Any = None
+        if isinstance(outcome, dict):
+            values = [rewrite.lists[place] for _, place in question.steps]
+        elif question.token and isinstance(outcome, Remembered):
+            values = outcome.reply
+        if not isinstance(values, list):
+            self._not_executed(question, outcome)
             return
         found: list[Operation] = [
-            (READ, _name(place), elements(value or None)) for place, value in rewrite.lists.items()
+            (READ, name_of(place), elements(value or None))
+            for (_, place), value in zip(question.steps, values, strict=True)
         ]
         self.cluster.world.counts["computed"] += 1
         self._ended(question, DONE, found + self._appends(question))
+
+    def _not_executed(self, question: Question, outcome: Any) -> None:
+        """That a watched key has changed is the reply of a token."""
+        if question.token and (outcome is None or outcome == Remembered(None)):
+            self._ended(question, DONE, ())
+        else:
+            self._failed(question, outcome)
 
     def _written(self, question: Question, outcome: Any) -> None:
         if isinstance(outcome, Exception) or type(outcome[0]) is CommandFailure:
@@ -231,7 +236,7 @@ class Client:
         keyspace, key = outcome.keyspace, self.cluster.homes.key(*place)
         values = elements(keyspace.get(key))
         self.seen[place] = Watched(key, keyspace.revision(key), outcome.revision), values
-        self._ended(question, DONE, [(READ, _name(place), values)])
+        self._ended(question, DONE, [(READ, name_of(place), values)])
 
     def _failed(self, question: Question, outcome: Any) -> None:
         fate = UNKNOWN if isinstance(outcome, Uncertain) else NOT_DONE
@@ -241,7 +246,7 @@ class Client:
 
     def _appends(self, question: Question) -> list[Operation]:
         return [
-            (APPEND, _name(place), _element(question, number))
+            (APPEND, name_of(place), element_of(question, number))
             for number, (kind, place) in enumerate(question.steps)
             if kind == APPEND
         ]
@@ -251,10 +256,37 @@ class Client:
             demand(False, f"{question.name} was answered twice")
         self.open = None
         now = self.cluster.world.now
-        returned = INFINITY if fate == UNKNOWN else now
-        self.attempts.append(Attempt(question.name, fate, question.called, returned, found))
         self.cluster.world.counts[fate] += 1
+        if question.token:
+            self._attempted(question, fate, found)
+        else:
+            returned = INFINITY if fate == UNKNOWN else now
+            self.attempts.append(Attempt(question.name, fate, question.called, returned, found))
         self._think()
+
+    def _attempted(self, question: Question, fate: str, found: Sequence[Operation]) -> None:
+        """One attempt with a token is over: perhaps another one follows."""
+        question.fates.append(fate)
+        if fate == DONE:
+            demand(question.reply in (None, found), f"{question.name} has two replies")
+            question.reply = found
+            question.returned = min(question.returned, self.cluster.world.now)
+        self.unfinished = question
+        if self.once is None or self.once.random() < (0.7 if fate == DONE else 0.2):
+            self.finish()
+
+    def finish(self) -> None:
+        """What was asked with a token is not asked again."""
+        question, self.unfinished = self.unfinished, None
+        if question is None:
+            return
+        fate, found = NOT_DONE, self._appends(question)
+        if question.reply:
+            fate, found = DONE, list(question.reply)
+        elif question.reply is None and UNKNOWN in question.fates:
+            fate = UNKNOWN
+        returned = INFINITY if fate == UNKNOWN else min(question.returned, self.cluster.world.now)
+        self.attempts.append(Attempt(question.name, fate, question.called, returned, found))
 
     def _crashed(self, process: Process) -> None:
         """The node of this client is gone, and with it the answer."""
@@ -327,12 +359,11 @@ class Moves:
 
 
 def in_force(cluster: SimulatedCluster) -> bool:
-    """Whether all groups serve, and know transactions, and moves if slots move."""
-    needed = PlanMove.since if cluster.homes.moving else Prepare.since
+    """Whether all groups serve, and know transactions, moves of slots, and tokens over groups."""
     groups = [group for p in cluster.processes() for group in p.host.groups.values()]
     led = all(cluster.leaders(group) for group in cluster.groups)
     return len(groups) == 3 * len(cluster.groups) and led and all(
-        group.state.machine.version >= needed for group in groups
+        group.state.machine.version >= CommitOnce.since for group in groups
     )  # fmt: skip
 
 
@@ -359,6 +390,9 @@ def run(seed: int, *, moving: bool = False) -> World:
     cluster.start()
     demand(cluster.run(20, partial(in_force, cluster)), "no group serves")
     clients = [Client(cluster, number, world.dice(f"client {number}")) for number in range(CLIENTS)]
+    if world.dice("once").random() < 0.5:
+        for client in clients:
+            client.once = world.dice(f"once of client {client.number}")
     faults, moves = Faults(cluster, world.dice("faults")), Moves(cluster, world.dice("move faults"))
     for client in clients:
         client.start()
@@ -377,13 +411,15 @@ def run(seed: int, *, moving: bool = False) -> World:
     demand(calm, f"{unfinished(cluster)} transactions are not over, or clients have no answer")
     cluster.run(MOVED_SECONDS, lambda: not (moves.faults.asked or moves_left(cluster)))
     demand(not moves_left(cluster), f"moves of slots do not end: {moves_left(cluster)}")
+    for client in clients:
+        client.finish()
     lists = {}
     for home in range(cluster.homes.count):
         group = cluster.homes.group(cluster.processes()[0].host, home)
         [leader] = [p for p in cluster.processes() if p.host.groups[group].raft.state.leads][:1]
         keyspace = leader.host.groups[group].state.machine.keyspace
         found = {name: elements(keyspace.get(cluster.homes.key(home, name))) for name in LISTS}
-        lists.update({_name((home, name)): value for name, value in found.items()})
+        lists.update({name_of((home, name)): value for name, value in found.items()})
     world.counts["effective"] = check([each for client in clients for each in client.attempts], lists)
     cluster.close()
     return world

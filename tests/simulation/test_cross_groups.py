@@ -13,6 +13,12 @@ def test_one_order_explains_all_and_no_lock_stays(seed):
     assert counts["effective"] > 20
 
 
+def test_tokens_are_used_again_in_half_of_the_runs():
+    """Mostly by transactions that took effect, and by some of which nobody knows whether they did."""
+    counts = run(2).counts
+    assert counts["asked again"] > 20
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 106))
 def test_more_seeds(seed):
