@@ -1,11 +1,13 @@
--- Functions of Lua that take long in a single instruction, which no hook interrupts, with a bound.
+-- Functions of Lua with a bound: those that take long in a single instruction, which no hook interrupts, and one
+-- that would end the process.
 
-local spend, memory, check = ...
+local spend, memory, check, replace = ...
 
 local results = check.results
 
 local native = {rep = string.rep, insert = table.insert, sort = table.sort}
-local error, pcall, select, type = error, pcall, select, type
+local native_unpack = unpack
+local error, pcall, select, type, tonumber = error, pcall, select, type, tonumber
 
 local SORTED = 1000  -- elements that are sorted without a look at the limits
 
@@ -41,3 +43,23 @@ table.sort = function(...)
     end
     return results("sort", pcall(native.sort, ...))
 end
+
+-- The number of results is an int, and so are the places: each must fit, or memory is overwritten (CVE-2025-46817).
+local UNPACKED = 8000  -- results, as many as Lua's stack takes
+local PLACE = 2 ^ 31 - 1
+
+local function fits(first, last)
+    if not first or not last then return true end  -- refused below
+    local within = first >= -PLACE - 1 and first <= PLACE and last >= -PLACE - 1 and last <= PLACE
+    return within and last - first < UNPACKED
+end
+
+replace("unpack", function(...)
+    local t, first, last = ...
+    if type(t) == "table" then
+        if first == nil then first = 1 else first = tonumber(first) end
+        if last == nil then last = #t else last = tonumber(last) end
+        if not fits(first, last) then error("too many results to unpack", 2) end
+    end
+    return results("unpack", pcall(native_unpack, ...))
+end)

@@ -97,7 +97,7 @@ class LuaRuntime:
         self._compile, self._run, self._run_few = (sandbox[name] for name in (b"compile", b"run", b"run_few"))
         arguments = self._load_libraries(sandbox)[b"arguments"]
         for name in _BOUNDS:
-            self._load(name, sandbox[b"spend"], memory, arguments)
+            self._load(name, sandbox[b"spend"], memory, arguments, sandbox[b"replace"])
         self._compile_library, self._list, self._call = self._load("functions.lua", sandbox)
         self._compiled: dict[bytes, Any] = {}
 

@@ -314,7 +314,10 @@ local function compiled(source, name)
     return loadstring(source, name)
 end
 
+-- The parser keeps a copy of the name up to its first zero, which the collector takes while it parses, as nothing
+-- holds it (CVE-2025-49844). A name without a zero is the argument itself, and stays.
 local function loaded(source, name)
+    if type(name) == "string" then name = match(name, "^%Z*") end
     spend(#source)
     local f, wrong = compiled(source, name)
     if f then setfenv(f, environment) end
@@ -481,5 +484,9 @@ local function compile(source)
 end
 
 local function offer(name, library) libraries[name] = library end
+local function replace(name, f) builtins[name] = f end
 
-return {compile = compile, run = run, run_few = run_few, spend = spend, offer = offer, full = full, lasting = lasting}
+return {
+    compile = compile, run = run, run_few = run_few, spend = spend, full = full, lasting = lasting,
+    offer = offer, replace = replace,
+}

@@ -118,3 +118,42 @@ def test_many_scripts_do_not_wear_the_interpreter_out():
         assert scripts.run(f"local s = ('{n % 10}'):rep(100000) return #s + {n}") == b":%d\r\n" % (
             100_000 + n
         )
+
+
+UNPACKS = {
+    "return {unpack({1, 2, 3}, -2, 2147483647)}": b"too many results to unpack",
+    "return {unpack({1, 2, 3}, 0, 2147483647)}": b"too many results to unpack",
+    "return {unpack({1, 2, 3}, -2147483648, -2)}": b"too many results to unpack",
+    "return {unpack({1, 2, 3}, -2147483648)}": b"too many results to unpack",
+    "return {unpack({1, 2, 3}, 2147483647.6, 2147483647.2)}": b"too many results to unpack",
+    "return {unpack({1, 2, 3}, '1', '1e300')}": b"too many results to unpack",
+    "return {unpack({1, 2, 3}, 0/0, 1)}": b"too many results to unpack",
+    "return {unpack({}, 1, 8000)}": b"too many results to unpack",
+    "return select('#', unpack({}, 1, 7000))": b":7000\r\n",
+    "return select('#', unpack({}, 2147483640, 2147483647))": b":8\r\n",
+    "return select('#', unpack({}, -2147483648, -2147483646))": b":3\r\n",
+    "return {unpack({1, 2, 3}, 1, -1)}": b"*0\r\n",
+    "return {unpack({1, 2, 3}, '2')}": b"*2\r\n:2\r\n:3\r\n",
+    "return {unpack({1, 2, 3}, nil, 2)}": b"*2\r\n:1\r\n:2\r\n",
+    "return unpack()": b"bad argument #1 to 'unpack' (table expected, got no value)",
+    "return unpack({}, {})": b"bad argument #2 to 'unpack' (number expected, got table)",
+}
+
+
+@pytest.mark.parametrize("source", UNPACKS)
+def test_the_number_of_results_is_bounded(source):
+    """An int counts them in Lua: where it overflows, memory is overwritten, and the node dies."""
+    assert UNPACKS[source] in Scripts().run(source)
+    assert b"8000" not in Scripts().run("local t = {} for i = 1, 100 do t[i] = i end return #{unpack(t)}")
+
+
+def test_a_name_of_code_ends_at_a_zero():
+    """The parser would keep the name up to there in memory that the collector takes while it parses."""
+    source = (
+        "local code = {} for i = 1, 1000 do code[i] = ('local a = \"%d%s\"'):format(i, ARGV[1]) end"
+        " local text = 'do ' .. table.concat(code, ' end do ') .. ' end error(1)'"
+        " for i = 1, 10 do local f = assert(loadstring(text, '@name' .. i .. '\\0rest'))"
+        " local _, wrong = pcall(f) assert(wrong == 'name' .. i .. ':1: 1', wrong) end return 'same'"
+    )
+    scripts = Scripts(Port(scripts=ScriptsConfig(time=60.0)))
+    assert scripts.run(source, "x" * 100) == b"$4\r\nsame\r\n"
