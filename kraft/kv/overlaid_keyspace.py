@@ -10,7 +10,7 @@ from typing import Any
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.ledger import Ledger
 from kraft.kv.lock_table import LockTable
-from kraft.kv.record import Record, record_bytes
+from kraft.kv.record import EXPIRY_OVERHEAD_BYTES, Record, record_bytes
 from kraft.kv.removals import Removals, bucket_of
 from kraft.kv.values import Value
 
@@ -20,9 +20,9 @@ _ABSENT: Any = object()
 class OverlaidRecords(MutableMapping[bytes, Record]):
     """The records of `base` that live at `stamp`, and changes of them: `kept` ones, and those since then.
 
-    `touched` has what was found for each key that was looked at since `keep`, None for a missing one. The
-    journal has what changed keys were before, since `keep`, `hold` or `drop`: None as the key stands for all
-    of them.
+    `touched` has what was found for each key that was looked at since `keep`, None for a missing one, and
+    `_now` what such a key holds now. The journal has what changed keys were before, since `keep`, `hold` or
+    `drop`: None as the key stands for all of them.
     """
 
     __slots__ = (
@@ -35,6 +35,7 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         "_kept",
         "_kept_cleared",
         "_locks",
+        "_now",
         "_stamp",
         "touched",
     )
@@ -48,6 +49,7 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
     ) -> None:
         """So many keys of `base` are `due` at the stamp. Keys that are locked in `locks` never are."""
         self.touched: dict[bytes, Record | None] = {}
+        self._now: dict[bytes, Record | None] = {}
         self._base = base
         self._locks = locks
         self._stamp = stamp
@@ -56,19 +58,22 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         self._changed: dict[bytes, Record | None] = {}
         self._cleared = False
         self._added = [-due, -due]  # how many more keys there are than in `base`: as held, and now
-        self._journal: list[tuple[bytes | None, Any]] = []
+        self._journal: list[tuple[bytes | None, Any, Any]] = []
         self._held_touched = 0
 
     def get(self, key: bytes, default: Any = None) -> Any:
         """The record of a key."""
-        record = self._changed.get(key, _ABSENT)
+        record = self._now.get(key, _ABSENT)
         if record is _ABSENT:
-            if self._cleared:  # whatever was there
-                return default
-            record = self.touched.get(key, _ABSENT)
-            if record is _ABSENT:
-                record = self.touched[key] = self._before(key)
+            record = self._look(key)
         return default if record is None else record
+
+    def _look(self, key: bytes) -> Record | None:
+        """The record of a key that has not been looked at."""
+        if self._cleared:  # whatever was there
+            return None
+        record = self._now[key] = self.touched[key] = self._before(key)
+        return record
 
     def _before(self, key: bytes) -> Record | None:
         record = self._kept.get(key, _ABSENT)
@@ -87,7 +92,7 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
     @property
     def changes(self) -> dict[bytes, Record | None]:
         """As `changed`, of those keys that have changed since `hold`, in the order of their first changes."""
-        return {key: self._changed[key] for key, _ in self._journal if key is not None}
+        return {key: self._changed[key] for key, _, _ in self._journal if key is not None}
 
     @property
     def cleared(self) -> bool:
@@ -112,9 +117,10 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
     def change(self, key: bytes, found: Record | None, record: Record | None) -> None:
         """Put a record in place of the one that `get` has found. None is a missing one."""
         changed = self._changed
-        self._journal.append((key, changed.get(key, _ABSENT)))
-        changed[key] = record
-        self._added[1] += (found is None) - (record is None)
+        self._journal.append((key, changed.get(key, _ABSENT), found))
+        self._now[key] = changed[key] = record
+        if found is None or record is None:
+            self._added[1] += (found is None) - (record is None)
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, bytes) and self.get(key) is not None
@@ -142,8 +148,8 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
 
     def clear(self) -> None:
         """Remove every record, without a look at them."""
-        self._journal.append((None, (self._changed, self._cleared)))
-        self._changed = {}
+        self._journal.append((None, (self._changed, self._cleared), self._now))
+        self._changed, self._now = {}, {}
         self._cleared = True
         self._added[1] = -len(self._base)
 
@@ -157,6 +163,8 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
             self._changed = {}
         if self.touched:
             self.touched = {}
+        if self._now:
+            self._now = {}
         self.hold()
 
     def hold(self) -> None:
@@ -168,17 +176,20 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
 
     def drop(self) -> None:
         """Nothing has changed since `keep` or `hold`."""
-        for key, before in reversed(self._journal):
+        for key, before, found in reversed(self._journal):
             if key is None:
                 self._changed, self._cleared = before
-            elif before is _ABSENT:
+                self._now = found
+                continue
+            self._now[key] = found
+            if before is _ABSENT:
                 del self._changed[key]
             else:
                 self._changed[key] = before
         self._journal = []
         self._added[1] = self._added[0]
         while len(self.touched) > self._held_touched:
-            self.touched.popitem()
+            del self._now[self.touched.popitem()[0]]
 
 
 class OverlaidRemovals(Removals):
@@ -267,9 +278,15 @@ class OverlaidKeyspace(Keyspace):
     def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
         """As of `Keyspace`."""
         found = self.overlaid.get(key)
-        record = Record(key if found is None else found.key, value, revision, expires)
+        if found is None:
+            record = Record(key, value, revision, expires)
+            self.bytes += record_bytes(record)
+        else:
+            record = Record(found.key, value, revision, expires)
+            self.bytes += len(value) - len(found.value)
+            if expires != found.expires:
+                self.bytes += EXPIRY_OVERHEAD_BYTES * ((expires > 0) - (found.expires > 0))
         self.overlaid.change(key, found, record)
-        self.bytes += record_bytes(record) - (0 if found is None else record_bytes(found))
 
     def remove(self, key: bytes) -> Record | None:
         """As of `Keyspace`."""

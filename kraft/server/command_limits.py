@@ -59,6 +59,8 @@ class CommandLimits:
 
     def added(self, command: kv.Command) -> kv.Command:
         """The command with the limits of this node, if it has any. Raises Rejected for a value too long."""
+        if type(command) in UNLIMITED:
+            return command
         if type(command) is kv.Once:
             inner: Any = self.added(command.command)
             return kv.Once(command.token, command.fingerprint, inner, *once.limits(self._port.config.once))

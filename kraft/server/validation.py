@@ -96,7 +96,7 @@ class Validation:
         self.limits = CommandLimits(port)
         self._learn({**table, **unlisted})
         limits = port.limits  # a request of so few bytes has neither a key nor a value over its limit
-        self._small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
+        self.small_bytes = min(limits.key_bytes, limits.value_bytes, limits.request_bytes)
 
     def _learn_groups(self) -> None:
         """There are several groups: from the beginning, or by now (see SlotMap)."""
@@ -163,7 +163,7 @@ class Validation:
                     break
             try:
                 size = sum(map(len, request))
-                passes = spec.low <= len(request) <= spec.high and size <= self._small_bytes
+                passes = spec.low <= len(request) <= spec.high and size <= self.small_bytes
                 if rights is not None and passes:
                     if spec is not looked_up:  # a pipeline has one command mostly
                         looked_up, free, match = spec, spec in rights.free, rights.matches.get(spec)
@@ -289,7 +289,7 @@ class Validation:
         """Move requests after MULTI to what EXEC will execute. One that fails aborts that."""
         usual, specs, settled, full = self.usual, segment.specs, segment.settled, self._port.full
         limits, trivial = self._port.limits, self._port.routing.trivial
-        small, watched_bytes = self._small_bytes, state.watched_bytes
+        small, watched_bytes = self.small_bytes, state.watched_bytes
         plain = trivial and not full and state.rights is None  # then a short write is what it seems
         for request in islice(queue, len(specs), SEGMENT_COMMANDS):
             spec = usual.get(request[0]) or self.spec_of(request)
@@ -336,7 +336,7 @@ class Validation:
             self._port.users.check(state.rights, spec, request, state)
         if spec.name == once.NAME:
             return _queued_token(request, spec, multi)
-        if size > self._small_bytes or type(request) is OversizedRequest:
+        if size > self.small_bytes or type(request) is OversizedRequest:
             self._check_lengths(spec, request)
         group = 0 if trivial else self._placement.group_queued(spec, request, state, multi)
         if type(spec) is ReadSpec:
@@ -367,7 +367,7 @@ class Validation:
 
     def check_size(self, spec: AnySpec, request: Request, size: int) -> None:
         """Raise Rejected if a key or a value of the request, or all of its `size` bytes, are too long."""
-        if size > self._small_bytes or type(request) is OversizedRequest:
+        if size > self.small_bytes or type(request) is OversizedRequest:
             self._check_lengths(spec, request)
 
     def _check_lengths(self, spec: AnySpec, request: Request) -> None:

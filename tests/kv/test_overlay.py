@@ -130,6 +130,20 @@ def test_a_dropped_flush_leaves_the_keys():
     assert len(overlay.machine.keyspace) == 1
 
 
+def test_what_is_dropped_is_not_what_a_key_holds_after_an_earlier_step():
+    """In a transaction a script may fail after others have changed its keys."""
+    overlay = Overlay(Machine(), 0)
+    overlay.step(Put(b"a", b"1"))
+    overlay.hold()
+    overlay.step(Put(b"a", b"2"))
+    overlay.drop()
+    assert overlay.machine.keyspace.get(b"a") == b"1"
+    overlay.step(Flush())
+    overlay.step(Put(b"b", b"3"))
+    overlay.drop()
+    assert [overlay.machine.keyspace.get(key) for key in (b"a", b"b")] == [b"1", None]
+
+
 def test_the_oldest_scripts_leave_the_cache():
     machine = Machine()
     names = [bytes([97 + n]) * 40 for n in range(4)]

@@ -78,6 +78,22 @@ SCRIPT_MUTATIONS = (
         "the overlay of the leader counts as the state machine does",
         100,
     ),
+    Mutation(
+        "what a script that failed has written is what its keys hold",
+        "kraft/kv/overlaid_keyspace.py",
+        "            self._now[key] = found\n            if before is _ABSENT:",
+        "            if before is _ABSENT:",
+        "a script that fails has done nothing, for those after it in the batch as well",
+        test="tests/kv/test_overlay.py",
+    ),
+    Mutation(
+        "what a script that failed has put into the cache is counted",
+        "kraft/kv/overlaid_keyspace.py",
+        "            (self.counts, self.sizes), self._held = self._held, None",
+        "            self._held = None",
+        "the leader has the limit of the cache that the state machine has",
+        test="tests/kv/test_overlay.py",
+    ),
     # -- clients that wait for locks
     Mutation(
         "a script is evaluated after a step of a move",

@@ -46,6 +46,8 @@ def needed_version(commands: Iterable[Command | Step]) -> int:
     needed = 1
     for command in commands:
         needed = max(needed, command.since)
+        if type(command) not in _NESTED:
+            continue
         if type(command) is Once:
             needed = max(needed, needed_version((command.command,)))
         elif type(command) is Guarded:
@@ -75,6 +77,8 @@ def expires_within(command: Command | Step, times: range) -> bool:
         return False
     return command.expiry_ms in times  # type: ignore[union-attr]  # every command with an `expiry` has it
 
+
+_NESTED: frozenset[type] = frozenset({Once, Guarded, Exec, Prepare, Commit})  # they hold commands
 
 _VERSION = bytes([FORMAT_VERSION])
 _encode = msgspec.msgpack.Encoder().encode

@@ -60,11 +60,11 @@ class LuaEvaluator:
         self._runtime: LuaRuntime | None = None
         self._overlay: Any = None
         self._view: Any = None  # of the overlay, for reads
-        self._size = self._used = 0  # bytes of what the script does that runs, and of those before it
+        self._size = self._room = 0  # bytes of what the script does that runs, and how many it may take
         self._loaded = 0  # steps that are undone by no error: the script is in the cache
         self._compiled = b""  # what is compiled, as Redis names it
         self._place: Any = ()  # what errors name: script or function, its text, and where Lua runs it
-        self._read_only = False
+        self._read_only = self._grouped = False  # it may not write; there are several groups
         self._full = False  # no room for commands that need memory
         self._user = b""  # with whose rights it runs, encoded
         self._resp = 2
@@ -85,8 +85,8 @@ class LuaEvaluator:
         machine = overlay.machine
         self._overlay, self._steps, self._resp = overlay, [], 2
         self._view = View(machine.keyspace, machine.stamp, machine.revision)
-        self._size, self._used, self._loaded = 0, used, 0
-        self._user = script.user
+        self._size, self._room, self._loaded = 0, self._port.limits.request_bytes - used, 0
+        self._user, self._grouped = script.user, self._port.routing.slots.groups > 1
         limits = self._port.config.scripts
         encoded, final = b"", True
         if self._runtime is not None and self._runtime.worn:
@@ -218,8 +218,8 @@ class LuaEvaluator:
     def _count(self, size: int) -> None:
         """Count bytes that the script makes, reads or writes: all become part of an entry of the log."""
         self._size += size
-        limit = self._port.limits.request_bytes
-        if self._size + self._used > limit:
+        if self._size > self._room:
+            limit = self._port.limits.request_bytes
             if self._size > limit:
                 raise Rejected(errors.over_limit("what a script does", limit))
             raise Rejected(errors.SCRIPTS_TOGETHER)
@@ -288,9 +288,10 @@ class LuaEvaluator:
         if self._user:
             self._port.users.check_script(self._user, spec, request)
         size = sum(map(len, request))
-        self._validation.check_size(spec, request, size)
+        if size > self._validation.small_bytes:
+            self._validation.check_size(spec, request, size)
         self._count(size)
-        if self._port.routing.slots.groups > 1:
+        if self._grouped:
             self._check_group(spec, request)
         if type(spec) is ReadSpec:
             return spec.run(self._view, request)
