@@ -191,7 +191,7 @@ class AllGroupsSegment(GroupsSegment):
             done(outcome)
             return
         reply = self._merge()
-        everywhere = len(self.parts) == host.slots.groups  # else other nodes answer for the rest
+        everywhere = len(self.parts) == self.total  # else other nodes answer for the rest
         if self._rule.keys and everywhere and type(reply) is not Error:
             self.moved = not self.cover.is_exact(host.slots, ALL_SLOTS)
         done([SLOT_MOVED if self.moved else reply])

@@ -56,7 +56,11 @@ def test_redis_py_at_all_nodes(make_cluster):
     fill(cluster["K1"])
     with redis.Redis(port=cluster["K1"].client_port) as client:
         client.mset(dict.fromkeys(ACCOUNTS, FUNDS))
-    clients, done, lost, totals, loads = Clients(never), [], [], [], []
+    clients = Clients(never)
+    done: list[int] = []
+    lost: list[str] = []
+    totals: list[int] = []
+    loads: list[int] = []
     roles = clients.roles()
 
     def work(server, number, stop):

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from kraft.config.values import ClientConfig
+from kraft.kv.machine import Machine
 from kraft.kv.slots import SLOTS, slot_of
+from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.errors import NoLeader
 from kraft.server.flush_rounds import STILL_MOVING
 from tests.server.fakes import encode
@@ -125,6 +127,29 @@ def answer_first(moving: MovingSlots, request: bytes, meanwhile: Callable[[], No
     meanwhile()
     host.settle()
     return moving.client.read() or moving.later()
+
+
+@pytest.mark.parametrize(("words", "counted"), ALL_KEYS, ids=["DBSIZE", "KEYS", "SCAN", "RANGE"])
+@pytest.mark.parametrize(("key", "receiver"), [(A, 2), (RETURNS, 0)], ids=["met twice", "missed"])
+def test_the_same_while_another_group_is_created(
+    moving: MovingSlots, words: tuple[str, ...], counted: Callable[[bytes], int], key: bytes, receiver: int
+) -> None:
+    """The node has more groups when it has all answers than when it asked."""
+    fill(moving.port, 60)
+    moving.carry(RETURNS, 2)
+    expected = counted(moving.client.run(*words))
+    moving.port.host.reads.clear()
+
+    def grow() -> None:
+        created = Machine()
+        created.version = MACHINE_VERSION
+        moving.port.host.machines.append(created)
+        moving.port.host.leaders.append("K1")
+        moving.port.host.slots.groups = 4
+        moving.carry(key, receiver)
+
+    reply = answer_first(moving, encode(*words), grow)
+    assert counted(reply) == expected
 
 
 @pytest.mark.parametrize(("words", "counted"), ALL_KEYS, ids=["DBSIZE", "KEYS", "SCAN", "RANGE"])

@@ -1,13 +1,19 @@
 """KRAFT RANGE at the client port."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraft.kv.commands import Delete, Expiry, Flush, Put, Set
+from kraft.host.slots import SlotMap
+from kraft.kv.commands import Delete, Expiry, Flush, Import, Open, Put, Row, Set
+from kraft.kv.key_order import KeyOrder
 from kraft.kv.machine import Machine
+from kraft.kv.move_reply import MoveOutcome, move_reply
+from kraft.kv.slots import slot_of
 from kraft.node.errors import NoLeader
-from kraft.server.commands.key_range import RANGE_BYTES, RANGE_KEYS_MAX
+from kraft.server.commands.key_range import HIDDEN_KEYS_MAX, RANGE_BYTES, RANGE_KEYS_MAX, KeyRange
 from tests.server.fakes import WALL_MS, Port
 
 
@@ -82,7 +88,7 @@ def test_a_range_goes_on_after_the_cursor_in_both_directions():
     assert ask(client, "key:0003", "key:0006", "AFTER", "key:0007", "KEYSONLY") == (None, [])
 
 
-def test_a_reply_has_a_bound_of_keys_and_of_bytes():
+def test_a_toldhas_a_bound_of_keys_and_of_bytes():
     """Whatever LIMIT is: the reactor is free for others in between."""
     _, client = filled(2500)
     for words in ([], ["LIMIT", "9223372036854775807"]):
@@ -106,7 +112,7 @@ changes = st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=6)
     st.integers(1, 4),
     st.booleans(),
 )
-def test_each_reply_is_of_one_moment_and_a_key_that_stays_is_returned_once(present, turns, ends, limit, rev):
+def test_each_toldis_of_one_moment_and_a_key_that_stays_is_returned_once(present, turns, ends, limit, rev):
     """The calls alternate between two nodes; between any two of them keys come and go."""
     ports = [Port(), Port()]
     clients = [port.connect() for port in ports]
@@ -214,3 +220,40 @@ def test_failed_reads_stale_reads_and_transactions():
     refused = client.run("KRAFT", "RANGE", "", "")
     assert refused == b"-ERR Command not allowed inside a transaction\r\n"
     assert client.run("EXEC").startswith(b"-EXECABORT")
+
+
+# -- keys that have come for a move of slots, and are hidden
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_many_hidden_keys_are_passed_over_in_several_replies(reverse, groups):
+    """A group of a million keys may be arriving, and whoever asks serves clients on the same thread."""
+    own, foreign = b"own", b"foreign"
+    machines = [Machine() for _ in range(groups)]
+    shown = [b"%c%d{%b}" % (letter, number, own) for letter in b"az" for number in range(5)]
+    machines[0].apply(WALL_MS, [Put(key, b"v") for key in shown])
+    slot = slot_of(b"{%b}" % foreign)
+    first, last = (0, slot - 1) if slot_of(b"{%b}" % own) < slot else (slot + 1, 16383)
+    machines[-1].apply(WALL_MS, [Open(1, slot, slot, (first, last) if groups == 1 else (0, -1))])
+    rows = [Row(b"m%06d{%b}" % (number, foreign), b"v", 0, 1) for number in range(3 * HIDDEN_KEYS_MAX + 7)]
+    [reply] = machines[-1].apply(WALL_MS, [Import(1, 0, tuple(rows))])
+    assert move_reply(reply).outcome is MoveOutcome.OPEN
+    for machine in machines:
+        for _ in machine.keyspace.build_index(KeyOrder):
+            pass
+    found: list[bytes] = []
+    after: bytes | None = None
+    calls = 0
+    while calls == 0 or after is not None:
+        wanted = KeyRange(b"", None, after, reverse=reverse, keys_only=True)
+        parts = wanted.parts(range(groups), SlotMap(groups))
+        answers = {group: part.answer(machines[group].keyspace) for group, part in parts.items()}
+        before = after
+        told: Any = wanted.merge(range(groups), SlotMap(groups), answers)
+        after, keys = told
+        assert after is None or before is None or (after < before if reverse else after > before)
+        found += keys
+        calls += 1
+    assert found == sorted(shown, reverse=reverse)
+    assert calls == 4

@@ -1,8 +1,9 @@
 """KRAFT RANGE: keys and values in the order of the keys' bytes.
 
 A reply has a bound, so it is of one moment, and takes a few milliseconds at most. What is left is asked for
-by the same command with AFTER and the cursor of the reply, which is the last key in it: so the next reply may
-come from another node, after a restart or any time. A key that exists throughout is returned exactly once.
+by the same command with AFTER and the cursor of the reply: up to this key everything was looked at. So the
+next reply may come from another node, after a restart or any time. A key that exists throughout is returned
+exactly once.
 
 Several groups give their keys in order, each of one moment, and the reply merges them.
 """
@@ -21,6 +22,7 @@ from kraft.server.commands.scan import ALL_SLOTS
 from kraft.server.errors import SYNTAX, Rejected
 
 RANGE_KEYS_MAX = 500  # in one reply: about 1.5 ms
+HIDDEN_KEYS_MAX = 2000  # passed over in one reply, while slots move: about 1 ms
 SPARE_KEYS = 16  # asked for in each of several groups, beyond its share
 RANGE_BYTES = 1 << 20  # of keys and values in one reply, and the pair that goes beyond
 
@@ -52,7 +54,7 @@ class KeyRange:
     def merge(self, _: Sequence[int], __: SlotMap, answers: Mapping[int, Any]) -> Reply:
         """The cursor, None when nothing is left, and keys and values in turn, or keys only.
 
-        A group that has more keys says nothing of those after its last one: there the reply ends.
+        A group that has more keys says nothing of those after its cursor: there the reply ends.
         """
         if len(answers) == 1:
             [answer] = answers.values()
@@ -62,18 +64,19 @@ class KeyRange:
             [found[at : at + width] for at in range(0, len(found), width)] for _, found in answers.values()
         ]
         ends = [last for last, _ in answers.values() if last is not None]
+        end = None if not ends else max(ends) if self.reverse else min(ends)
         found: list[Reply] = []
-        count, room, last, more = min(self.count, RANGE_KEYS_MAX), RANGE_BYTES, self.after, bool(ends)
+        count, room, last = min(self.count, RANGE_KEYS_MAX), RANGE_BYTES, self.after
         for row in heapq.merge(*runs, key=lambda row: row[0], reverse=self.reverse):
-            beyond = any(row[0] < end if self.reverse else row[0] > end for end in ends)
-            if beyond or not count or room <= 0:
-                more = True
+            if end is not None and (row[0] < end if self.reverse else row[0] > end):
                 break
+            if not count or room <= 0:
+                return [last, found]
             found += row
             room -= sum(map(len, row))
             count -= 1
             last = row[0]
-        return [last if more else None, found]
+        return [end, found]
 
     def answer(self, keyspace: Keyspace) -> Reply:
         """The cursor, None when nothing is left, and keys and values in turn, or keys only."""
@@ -81,9 +84,12 @@ class KeyRange:
         if order is None:
             raise LookupError("a range needs an index")
         found: list[Reply] = []
-        count, room, last = min(self.count, RANGE_KEYS_MAX), RANGE_BYTES, self.after
+        count, room, last, hidden = min(self.count, RANGE_KEYS_MAX), RANGE_BYTES, self.after, 0
         for key in order.between(self.start, self.end, self.after, reverse=self.reverse):
             if slots is not None and not slots.shows(key):
+                hidden += 1
+                if hidden >= HIDDEN_KEYS_MAX:
+                    return [key, found]
                 continue
             if not count or room <= 0:
                 return [last, found]
