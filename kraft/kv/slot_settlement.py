@@ -12,7 +12,7 @@ returns it for the logs. Moves that are only half done, with one owner, go on by
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 
 from kraft.kv.checkpoint import HASH_BYTES, moved_sum, record_hash
 from kraft.kv.commands import (
@@ -31,15 +31,17 @@ from kraft.kv.commands import (
     Unfreeze,
 )
 from kraft.kv.errors import BrokenInvariant
+from kraft.kv.ledger import LedgerKind
 from kraft.kv.machine import Machine
 from kraft.kv.move_reply import MoveOutcome, move_reply
+from kraft.kv.once import token_slots
 from kraft.kv.slot_map import MapOutcome, MapState, map_reply, owners, saved_map, static_ranges
 from kraft.kv.slots import SLOTS, MoveState, SlotRange, SlotState, SlotTable, slot_of
 
 IMPORT_BYTES = 256 << 10
 
-Steps = dict[int, list[Command]]
-"""What is to be logged, by group: each command is an entry of its own."""
+Steps = dict[int, list[tuple[int, Command]]]
+"""What is to be logged, by group: each command is an entry of its own, with this stamp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class SlotSettlement:
             elif not claims:
                 self._give(first, last)
         self._correct_map()
+        self._end_orphans()
 
     def _thaw(self, group: int) -> None:
         """Slots are frozen for a group that the survivor has never heard of: it cannot be asked."""
@@ -89,28 +92,40 @@ class SlotSettlement:
 
     def _claims(self) -> list[tuple[int, int, tuple[int, ...]]]:
         """The groups that have each slot, as (first slot, last slot, groups); frozen ones count as well."""
-        found: list[tuple[int, ...]] = [()] * SLOTS
-        for group in self._machines:
-            for part in self._parts(group):
-                if part.state == SlotState.GONE:
-                    continue
-                for slot in range(part.first, part.last + 1):
-                    found[slot] = (*found[slot], group)
-        return list(_runs(found))
+        parts = [(group, part) for group in self._machines for part in self._parts(group)]
+        found: list[tuple[int, int, tuple[int, ...]]] = []
+        begins = sorted({part.first for _, part in parts})
+        for first, after in pairwise([*begins, SLOTS]):
+            here = [(group, part) for group, part in parts if part.first <= first <= part.last]
+            claims = tuple([group for group, part in here if part.state != SlotState.GONE])
+            if found and found[-1][2] == claims:
+                first = found.pop()[0]
+            found.append((first, after - 1, claims))
+        return found
 
     def _end_double(self, first: int, last: int, claims: tuple[int, ...]) -> None:
         """The group that got slots by the latest move has them; the others let go of theirs."""
         for low, high, parts in self._alike(first, last, claims):
             winner = max(claims, key=lambda group: parts[group].epoch)
-            for group in claims:
-                if group == winner or parts[group].state == SlotState.FROZEN:
-                    continue  # a frozen one asks the receiver, and lets go then
-                number, keys = parts[winner].epoch, len(self._rows(group, low, high))
+            losers = [each for each in claims if each != winner and not self._asks(parts[each], winner)]
+            for group in losers:
+                if parts[group].state == SlotState.FROZEN:
+                    self._do(group, Unfreeze(parts[group].move, low, high), MoveOutcome.OWN)
+                self._number += 1
+                number, keys = self._number, len(self._rows(group, low, high))
                 freeze = Freeze(number, low, high, winner, self._share(group))
                 self._do(group, freeze, MoveOutcome.FROZEN)
                 self._do(group, Release(number, low, high, keys), MoveOutcome.RELEASED)
+            if losers:
                 kept = len(self._rows(winner, low, high))
                 self.settled.append(SettledSlots(low, high, winner, kept, claims))
+
+    def _asks(self, part: SlotRange, winner: int) -> bool:
+        """Whether frozen slots go to the winner by themselves: it tells their source that it has them."""
+        table = self._machines[winner].keyspace.slots
+        move = None if table is None else table.moves.get(part.move)
+        frozen = part.state == SlotState.FROZEN and part.peer == winner
+        return frozen and move is not None and move.state == MoveState.ACTIVE
 
     def _give(self, first: int, last: int) -> None:
         """Nobody has these slots: finish the last move of each, with the keys that its source still has."""
@@ -118,10 +133,10 @@ class SlotSettlement:
             source = max(parts, key=lambda group: parts[group].epoch)
             peer = parts[source].peer
             receiver = peer if peer in self._machines else source
-            rows = self._rows(source, low, high)
+            rows, tokens = self._rows(source, low, high), self._tokens(source, low, high)
             self._number += 1
             self._make_room(receiver, low, high)
-            self._carry(receiver, low, high, rows)
+            self._carry(source, receiver, low, high, rows, tokens)
             self.settled.append(SettledSlots(low, high, receiver, len(rows), ()))
 
     def _make_room(self, group: int, first: int, last: int) -> None:
@@ -140,18 +155,23 @@ class SlotSettlement:
             if keys:
                 self._do(group, Sweep(move.number, keys), MoveOutcome.SWEPT)
 
-    def _carry(self, group: int, first: int, last: int, rows: list[Row]) -> None:
-        """A whole move into a group, whose source is in no case asked."""
-        number = self._number
+    def _carry(
+        self, source: int, group: int, first: int, last: int, rows: list[Row], tokens: list[Row]
+    ) -> None:
+        """A whole move into a group, from a source that is in no case asked.
+
+        The revision and the log time of the source count, as in any move.
+        """
+        number, machine = self._number, self._machines[source]
         self._do(group, Open(number, first, last, self._share(group)), MoveOutcome.OPEN)
-        chunks = list(_chunks(rows))
-        for chunk, part in enumerate(chunks):
-            self._do(group, Import(number, chunk, part), MoveOutcome.OPEN)
+        chunks = [(part, ()) for part in _chunks(rows)] + [((), part) for part in _chunks(tokens)]
+        for chunk, (keys, others) in enumerate(chunks):
+            self._do(group, Import(number, chunk, keys, others), MoveOutcome.OPEN)
         hashes = [record_hash(row.key, row.value or b"", row.revision, row.expires) for row in rows]
         total = moved_sum(bytes(HASH_BYTES), sum([int.from_bytes(each, "big") for each in hashes]), 0)
-        revision = max([row.revision for row in rows], default=0)
-        activate = Activate(number, len(chunks), (), (), revision, 0, len(rows), total)
-        self._do(group, activate, MoveOutcome.ACTIVE)
+        revision, stamp = machine.revision, machine.stamp
+        activate = Activate(number, len(chunks), (), (), revision, stamp, len(rows), total)
+        self._do(group, activate, MoveOutcome.ACTIVE, stamp)
         self._do(group, Close(number), MoveOutcome.CLOSED)
 
     def _correct_map(self) -> None:
@@ -173,6 +193,22 @@ class SlotSettlement:
                 plan = PlanMove(low, high, claims[0], self._founded)
                 number = self._plan(plan, MapOutcome.PLANNED)
                 self._plan(EndMove(number, moved=True), MapOutcome.ENDED)
+
+    def _end_orphans(self) -> None:
+        """End moves that nobody drives: group 0 plans none of that number, and no slot is frozen for it."""
+        known = saved_map(self._machines[0].keyspace.ledger)
+        driven = {move.number for move in (known.moves if known else ())}
+        driven |= {part.move for group in self._machines for part in self._parts(group)}
+        for group, machine in self._machines.items():
+            table = machine.keyspace.slots
+            for move in list(table.moves.values()) if table is not None else ():
+                if move.number in driven:
+                    continue
+                if move.state == MoveState.OPEN:
+                    cancel = Cancel(move.number, move.first, move.last, self._share(group))
+                    self._do(group, cancel, MoveOutcome.CANCELLED)
+                elif move.state == MoveState.ACTIVE:
+                    self._do(group, Close(move.number), MoveOutcome.CLOSED)
 
     def _alike(
         self, first: int, last: int, groups: tuple[int, ...]
@@ -198,14 +234,24 @@ class SlotSettlement:
             found = [each for each in found if not space.slots.shows(each.key)]
         return [Row(each.key, each.value, each.expires, each.revision) for each in found]
 
+    def _tokens(self, group: int, first: int, last: int) -> list[Row]:
+        """The tokens of KRAFT ONCE that go with these slots, or with every slot."""
+        found = []
+        for key, row in self._machines[group].keyspace.ledger.rows.items():
+            slots = token_slots(row.value) if key[0] == LedgerKind.TOKEN else ()
+            if slots is None or any(first <= slot <= last for slot in slots):
+                found.append(Row(key[1:], row.value, row.expires))
+        return found
+
     def _share(self, group: int) -> tuple[int, int]:
         if group >= self._founded:
             return 0, -1
         found = static_ranges(self._founded)[group]
         return found.first, found.last
 
-    def _do(self, group: int, step: Command, wanted: MoveOutcome) -> None:
-        reply = move_reply(self._apply(group, step))
+    def _do(self, group: int, step: Command, wanted: MoveOutcome, stamp: int = 0) -> None:
+        """Let a group do a step, not before the log time `stamp`."""
+        reply = move_reply(self._apply(group, step, stamp))
         if reply.outcome is not wanted:
             name = type(step).__name__
             raise BrokenInvariant(f"group {group}: {name} of slots was not possible: {reply.outcome.name}")
@@ -216,18 +262,11 @@ class SlotSettlement:
             raise BrokenInvariant(f"the map of slots could not be corrected: {reply.outcome.name}")
         return reply.number
 
-    def _apply(self, group: int, command: Command) -> object:
+    def _apply(self, group: int, command: Command, stamp: int = 0) -> object:
         machine = self._machines[group]
-        self.steps[group].append(command)
-        return machine.apply(machine.stamp, [command])[0]
-
-
-def _runs(found: list[tuple[int, ...]]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-    first = 0
-    for claims, same in groupby(found):
-        last = first + sum(1 for _ in same) - 1
-        yield first, last, claims
-        first = last + 1
+        stamp = max(stamp, machine.stamp)
+        self.steps[group].append((stamp, command))
+        return machine.apply(stamp, [command])[0]
 
 
 def _chunks(rows: list[Row]) -> Iterator[tuple[Row, ...]]:

@@ -26,6 +26,7 @@ from kraft.server import errors
 from kraft.server.commands.execution import Execution
 from kraft.server.commands.replica_wait import ReplicaWait
 from kraft.server.commands.spec import AnySpec, LocalSpec, ReadSpec, SwitchSpec
+from kraft.server.multi_state import Queued
 from kraft.server.ports import NodeHost
 from kraft.server.session_state import SessionState
 from kraft.server.statistics import Statistics
@@ -336,7 +337,7 @@ class ExecSegment(Segment):
     def ask(self, host: NodeHost, _: SessionState, done: Callable[[Any], None]) -> None:
         execution = self.items[0]
         self.group = execution.group
-        if host.slots.groups == 1 and any(each.spec.all_groups is not None for each in execution.commands):
+        if execution.writes and host.slots.groups == 1 and any(map(_writes_everywhere, execution.commands)):
             done = partial(self._done_in_one, host, done)
         execution.ask(host, done)
 
@@ -381,3 +382,8 @@ class ExecSegment(Segment):
                 else:
                     Segment(self.started, specs=specs).report(statistics, inner, now)
         super().report(statistics, replies, now)
+
+
+def _writes_everywhere(queued: Queued) -> bool:
+    """Whether a command of a transaction changes something in every group."""
+    return queued.spec.all_groups is not None and type(queued.spec) is not ReadSpec

@@ -1,17 +1,31 @@
 """Logs of groups that were cut at any place, and what gives each slot one owner again."""
 
 import itertools
+import random
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
 from kraft.kv import commands as kv
 from kraft.kv.machine import Machine
+from kraft.kv.move_reply import MoveOutcome, move_reply
 from kraft.kv.slot_map import saved_map
 from kraft.kv.slot_settlement import SlotSettlement
 from kraft.kv.slots import SLOTS, SlotState
 from tests.kv.group_states import NOW
-from tests.kv.slot_logs import FOUNDED, KEYS, OTHER, SHARES, SLOT, SOURCE, Logs, logs_of_a_move
+from tests.kv.slot_logs import (
+    FIRST_CONFIGURATION,
+    FOUNDED,
+    KEYS,
+    OTHER,
+    SHARES,
+    SLOT,
+    SOURCE,
+    Logs,
+    logs_of_a_move,
+    moved,
+)
 
 PROBES = (SLOT, 0, SLOT - 1, SLOT + 1, 8191, 8192, SLOTS - 1)
 
@@ -84,14 +98,94 @@ def test_wherever_the_logs_end_each_slot_has_one_owner_and_its_keys(logs: Logs, 
             left = {key: source.get(key) for key in KEYS if source.get(key) is not None}
             assert {key: machines[owner].keyspace.get(key) for key in left} == left
             assert machines[owner].keyspace.get(b"{k}9") is None
-        assert bool(settlement.settled) == (len(had) != 1), lengths
+        assert len(had) == 1 or settlement.settled, lengths
         replayed = cut(logs, lengths)
         for group, steps in settlement.steps.items():
-            for step in steps:
-                replayed[group].apply(replayed[group].stamp, [step])
+            for stamp, step in steps:
+                replayed[group].apply(stamp, [step])
         assert [m.digest() for m in replayed.values()] == [m.digest() for m in machines.values()]
         assert settled(replayed).steps == {}, "the second time there is nothing to do"
     assert seen == {0, 1, 2}
+
+
+def healed(machines: dict[int, Machine]) -> None:
+    """What the leaders of frozen slots do: they ask the receiver what was decided."""
+    for group, machine in machines.items():
+        table = machine.keyspace.slots
+        for part in [] if table is None else [p for p in table.ranges if p.state == SlotState.FROZEN]:
+            cancel = kv.Cancel(part.move, part.first, part.last, SHARES[part.peer])
+            receiver = machines[part.peer]
+            told = move_reply(receiver.apply(receiver.stamp, [cancel])[0])
+            step: kv.MoveCommand = kv.Unfreeze(part.move, part.first, part.last)
+            if told.outcome is MoveOutcome.ACTIVE:
+                step = kv.Release(part.move, part.first, part.last, told.count)
+            machine.apply(machine.stamp, [step])
+            assert group != part.peer
+
+
+@pytest.mark.parametrize("path", [(SOURCE, OTHER, 2), (SOURCE, OTHER, SOURCE), (SOURCE, 2, OTHER)])
+def test_wherever_the_logs_end_in_two_moves_one_after_the_other(path: tuple[int, int, int]) -> None:
+    """A slot that went on from its receiver, and what is frozen is asked for after the start."""
+    made = Logs(3)
+    made.do(0, kv.AddGroups(FOUNDED, 1, FIRST_CONFIGURATION))
+    for key in KEYS:
+        made.do(SOURCE, kv.Put(key, b"v" + key))
+    for number, (source, receiver) in enumerate(pairwise(path), 1):
+        moved(made, number, source, receiver)
+    every = list(places(made))
+    for lengths in random.Random(1).sample(every, min(1000, len(every))):
+        machines = cut(made, lengths)
+        settled(machines)
+        healed(machines)
+        assert [len(groups) for groups in owners(machines)] == [1] * len(PROBES), lengths
+        [owner] = owners(machines)[0]
+        assert state_of(machines[owner], owner, SLOT) == SlotState.OWN, lengths
+        for group, machine in machines.items():
+            table = machine.keyspace.slots
+            hidden = [key for key in machine.keyspace.records if table is not None and not table.shows(key)]
+            assert (0 if table is None else table.hidden) == len(hidden), (lengths, group)
+
+
+def test_frozen_slots_whose_receiver_has_passed_them_on_are_let_go() -> None:
+    """Asked after the start, the receiver would say that it has never had them."""
+    made = Logs(3)
+    made.do(0, kv.AddGroups(FOUNDED, 1, FIRST_CONFIGURATION))
+    for key in KEYS:
+        made.do(SOURCE, kv.Put(key, b"v" + key))
+    moved(made, 1, SOURCE, OTHER)
+    moved(made, 2, OTHER, 2)
+    lengths = [len(log) for log in made.logs]
+    lengths[SOURCE] = 1 + next(n for n, step in enumerate(made.logs[SOURCE]) if type(step) is kv.Freeze)
+    lengths[OTHER] = next(n for n, step in enumerate(made.logs[OTHER]) if type(step) is kv.Activate)
+    machines = cut(made, tuple(lengths))
+    [found] = settled(machines).settled
+    assert (found.group, found.had) == (2, tuple(sorted((SOURCE, 2))))
+    assert state_of(machines[SOURCE], SOURCE, SLOT) == SlotState.GONE
+
+
+@pytest.mark.parametrize("slots", [False, True], ids=["of all slots", "of its slot"])
+def test_a_token_goes_with_its_slot(slots: bool) -> None:
+    """A command that is sent again after the recovery must not be done again."""
+    made = Logs(3)
+    made.do(0, kv.AddGroups(FOUNDED, 1, FIRST_CONFIGURATION))
+    for key in KEYS:
+        made.do(SOURCE, kv.Put(key, b"v" + key))
+    once = kv.Once(b"token", b"f" * 16, kv.Increment(b"{k}count", 1), 3_600_000)
+    if slots:
+        made.do(SOURCE, kv.Cancel(1, 0, 0, SHARES[SOURCE]))  # from here on the group has a table
+    first = made.do(SOURCE, once)
+    moved(made, 2, SOURCE, OTHER)
+    lengths = [len(log) for log in made.logs]
+    lengths[SOURCE] = next(n for n, step in enumerate(made.logs[SOURCE]) if type(step) is kv.Sweep)
+    lengths[OTHER] = next(n for n, step in enumerate(made.logs[OTHER]) if type(step) is kv.Activate)
+    machines = cut(made, tuple(lengths))
+    machines[SOURCE].apply(NOW + 5000, [])
+    settled(machines)
+    receiver = machines[OTHER]
+    assert receiver.stamp == NOW + 5000, "log time does not go back for a key"
+    assert receiver.revision >= machines[SOURCE].revision
+    assert receiver.apply(receiver.stamp, [once]) == [first]
+    assert receiver.keyspace.get(b"{k}count") == b"1"
 
 
 def test_the_map_says_what_is_true_or_a_move_is_about_to(logs: Logs) -> None:

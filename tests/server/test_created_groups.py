@@ -273,6 +273,15 @@ def test_a_transaction_that_changed_scripts_is_uncertain_if_groups_were_created(
     assert b"-UNCERTAIN" in growth.later()
 
 
+def test_a_transaction_that_only_counts_keys_is_not_uncertain(growth: Growth) -> None:
+    growth.client.run("MULTI")
+    growth.client.run("DBSIZE")
+    growth.client.run("INCR", "other")
+    growth.port.host.reads.clear()
+    assert growth.client.run("EXEC") == b"*2\r\n:1\r\n:1\r\n"
+    assert growth.port.host.reads == []
+
+
 def test_neighbours_of_a_write_for_all_groups_are_done_in_their_order(growth: Growth) -> None:
     requests = (("SET", "x", "1"), ("FLUSHALL",), ("INCR", "x"), ("NOSUCH",), ("SCRIPT", "LOAD", RETURN_ONE))
     reply = growth.client.ask(pipeline(*requests, ("GET", "x")))

@@ -104,9 +104,25 @@ GROUP_MUTATIONS = (
     Mutation(
         "a recovery gives slots to a group without their keys",
         "kraft/kv/slot_settlement.py",
-        "rows = self._rows(source, low, high)",
-        "rows: list[Row] = []",
+        "rows, tokens = self._rows(source, low, high), self._tokens(source, low, high)",
+        "rows, tokens = list[Row](), self._tokens(source, low, high)",
         "the source has hidden them, and the receiver may not have all",
+        test="tests/kv/test_slot_settlement.py",
+    ),
+    Mutation(
+        "a recovery gives slots to a group without their tokens",
+        "kraft/kv/slot_settlement.py",
+        "rows, tokens = self._rows(source, low, high), self._tokens(source, low, high)",
+        "rows, tokens = self._rows(source, low, high), list[Row]()",
+        "what is sent again is done again",
+        test="tests/kv/test_slot_settlement.py",
+    ),
+    Mutation(
+        "a recovery leaves frozen slots to a receiver that has passed them on",
+        "kraft/kv/slot_settlement.py",
+        "frozen = part.state == SlotState.FROZEN and part.peer == winner",
+        "return part.state == SlotState.FROZEN",
+        "it would say that it has never had them",
         test="tests/kv/test_slot_settlement.py",
     ),
     Mutation(

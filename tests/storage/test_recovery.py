@@ -291,6 +291,17 @@ def test_slots_that_cannot_be_settled_are_told_and_the_rest_is_recovered(tmp_pat
     assert not applied(tmp_path, database_at)[OTHER].keyspace.slots.owns(KEYS[0])
 
 
+def test_the_refusal_of_an_only_voter_tells_of_slots_that_cannot_be_settled(
+    tmp_path, database_at, monkeypatch
+):
+    def broken(*_):
+        raise BrokenInvariant("told so")
+
+    grown(tmp_path, database_at, lengths_without_owner(), Configuration.of_voters((K1,)))
+    monkeypatch.setattr(SlotSettlement, "settle", broken)
+    assert "cannot be mended: told so" in refusal(tmp_path)
+
+
 def test_a_log_that_is_cut_at_a_base_goes_on(survivor, database_at):
     directory = survivor(*batches(2, 9))
     database = database_at(directory)

@@ -287,8 +287,9 @@ def _findings(loaded: Loaded, rows: dict[int, ReplicaRow], settlement: SlotSettl
             settlement.settle()
     except BrokenInvariant as error:
         unsettled = str(error)
-    settled = tuple(settlement.settled) if settlement is not None else ()
-    return Findings(identity, _own_member(identity, groups, settled), groups, settled, unsettled)
+    settled = tuple(settlement.settled) if settlement is not None and not unsettled else ()
+    member = _own_member(identity, groups, settled, unsettled)
+    return Findings(identity, member, groups, settled, unsettled)
 
 
 def _group(number: int, restored: Restored, loaded: Loaded, row: ReplicaRow | None) -> GroupFindings:
@@ -327,7 +328,10 @@ def _count_commands(entries: Iterable[Entry]) -> int:
 
 
 def _own_member(
-    identity: Identity, groups: tuple[GroupFindings, ...], settled: tuple[SettledSlots, ...]
+    identity: Identity,
+    groups: tuple[GroupFindings, ...],
+    settled: tuple[SettledSlots, ...],
+    unsettled: str,
 ) -> Member:
     """The node as a member, according to its own log. Raises `RecoveryRefused` when it is not one.
 
@@ -341,8 +345,13 @@ def _own_member(
                 " recover another node"
             )
     if all(group.configuration.electors == (id_,) for group in groups) and not settled:
+        slots = (
+            f". Some slots have no owner, or several, which cannot be mended: {unsettled}"
+            if unsettled
+            else ""
+        )
         raise RecoveryRefused(
-            f"{id_} is the only voter of its cluster already: there is nothing to recover, start it"
+            f"{id_} is the only voter of its cluster already: there is nothing to recover, start it{slots}"
         )
     found = [_member_in(group.configuration, identity) for group in groups]
     for group, member in zip(groups, found, strict=True):
@@ -367,7 +376,9 @@ def _member_in(configuration: Configuration, identity: Identity) -> Member | Non
 # Writing
 
 
-def _sole_voter(member: Member, group: GroupFindings, steps: Sequence[commands.Command]) -> Persist:
+def _sole_voter(
+    member: Member, group: GroupFindings, steps: Sequence[tuple[int, commands.Command]]
+) -> Persist:
     """The entry that overrides every configuration before it, in a term in which no node has voted.
 
     The `steps` follow it, each in an entry of its own.
@@ -386,8 +397,8 @@ def _sole_voter(member: Member, group: GroupFindings, steps: Sequence[commands.C
     # A fenced replica would not lead. Naming its state file again, as a switch does, undoes the fence.
     number = group.number if group.fenced else None
     following = [
-        Entry(index, entry.term, entry.stamp, EntryKind.COMMANDS, commands.encode([step]))
-        for index, step in enumerate(steps, entry.index + 1)
+        Entry(index, entry.term, stamp, EntryKind.COMMANDS, commands.encode([step]))
+        for index, (stamp, step) in enumerate(steps, entry.index + 1)
     ]
     written = (entry, *following)
     return Persist(0, HardState(entry.term), None, written, group.committed, state_file=number)
