@@ -314,8 +314,8 @@ local function compiled(source, name)
     return loadstring(source, name)
 end
 
--- The parser keeps a copy of the name up to its first zero, which the collector takes while it parses, as nothing
--- holds it (CVE-2025-49844). A name without a zero is the argument itself, and stays.
+-- The parser makes a string of the name up to its first zero, and nothing holds that at first (CVE-2025-49844). Of a
+-- name without a zero it is the argument itself, which stays, whatever the collector does meanwhile.
 local function loaded(source, name)
     if type(name) == "string" then name = match(name, "^%Z*") end
     spend(#source)

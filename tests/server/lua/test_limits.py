@@ -145,15 +145,3 @@ def test_the_number_of_results_is_bounded(source):
     """An int counts them in Lua: where it overflows, memory is overwritten, and the node dies."""
     assert UNPACKS[source] in Scripts().run(source)
     assert b"8000" not in Scripts().run("local t = {} for i = 1, 100 do t[i] = i end return #{unpack(t)}")
-
-
-def test_a_name_of_code_ends_at_a_zero():
-    """The parser would keep the name up to there in memory that the collector takes while it parses."""
-    source = (
-        "local code = {} for i = 1, 1000 do code[i] = ('local a = \"%d%s\"'):format(i, ARGV[1]) end"
-        " local text = 'do ' .. table.concat(code, ' end do ') .. ' end error(1)'"
-        " for i = 1, 10 do local f = assert(loadstring(text, '@name' .. i .. '\\0rest'))"
-        " local _, wrong = pcall(f) assert(wrong == 'name' .. i .. ':1: 1', wrong) end return 'same'"
-    )
-    scripts = Scripts(Port(scripts=ScriptsConfig(time=60.0)))
-    assert scripts.run(source, "x" * 100) == b"$4\r\nsame\r\n"
