@@ -110,7 +110,7 @@ class Machine(MachineState):
         held_up = False
         for command in commands:
             if type(command) not in STEPS:
-                refused = CommandFailure.LOCKED if held_up else self._refused(command)
+                refused = CommandFailure.LOCKED if held_up else self.refused(command)
                 if refused is not None:
                     held_up = refused is CommandFailure.LOCKED
                     replies.append(refused)
@@ -118,8 +118,11 @@ class Machine(MachineState):
             replies.append(FUNCTIONS[type(command)](self, command))
         return replies
 
-    def _refused(self, command: Command) -> CommandFailure | None:
-        """As `refusal`. A transaction or script that removes all keys is for a group that has all slots."""
+    def refused(self, command: Command) -> CommandFailure | None:
+        """Why a logged command is not done now; None when it is.
+
+        A transaction or script that removes all keys is for a group that has all slots.
+        """
         wanted, slots = footprint(command), self.keyspace.slots
         refused = self.refusal(wanted)
         if refused is None and wanted.whole == Whole.WRITE and type(command) in (Exec, Evaluated):

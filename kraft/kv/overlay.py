@@ -13,16 +13,18 @@ nevertheless: whatever went wrong, an effect never rests on anything but what th
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kraft.kv.commands import Command, Step, Watched
+from kraft.kv.footprint import Footprint
 from kraft.kv.machine import FUNCTIONS, STEPS, Machine
 from kraft.kv.overlaid_keyspace import OverlaidKeyspace
 from kraft.kv.record import Record
-from kraft.kv.replies import Reply
+from kraft.kv.replies import CommandFailure, Reply
 
 
 class Overlay:
     """The state of `base`, that of `group`, at `stamp` (Unix ms), and what commands make of it.
 
-    `slots` are those of the group, None if none has moved.
+    `slots` are those of the group, None if none has moved. `guarded`: the base may refuse commands, because
+    of these or of locks.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Overlay:
         self.group = group
         self.declared = declared
         self.slots = base.keyspace.slots
+        self._base = base
+        self.guarded = self.slots is not None or bool(base.keyspace.transactions.prepared)
         self.premature = premature
         self.machine = machine = Machine()
         self._keyspace = OverlaidKeyspace(base.keyspace, stamp)
@@ -50,14 +54,20 @@ class Overlay:
         self._held = base.revision, self._keyspace.bytes
 
     def apply(self, commands: Sequence[Command]) -> None:
-        """Apply commands for good.
+        """Apply commands for good, but for those that the base refuses: they do nothing when they are logged.
 
         Not the steps of transactions and moves, which would need their locks here. No script is evaluated
         after one of them in the same batch.
         """
         plain = [command for command in commands if type(command) not in STEPS]
+        if self.guarded:
+            plain = [command for command in plain if self._base.refused(command) is None]
         self.machine.apply(self.machine.stamp, plain)
         self.keep()
+
+    def refusal(self, wanted: Footprint) -> CommandFailure | None:
+        """Why the base can do nothing with the keys that are wanted; None when it can."""
+        return self._base.refusal(Footprint(wanted.written, wanted.read))
 
     def step(self, step: Step) -> Reply:
         """Apply one of several commands that have one revision together, as in an `Exec`."""

@@ -8,6 +8,7 @@ from kraft.host.requests.proposal import Proposal
 from kraft.kv.commands import (
     Activate,
     Exec,
+    Freeze,
     Increment,
     Look,
     Once,
@@ -132,6 +133,27 @@ def test_a_script_waits_for_the_next_batch_after_a_step_of_a_move() -> None:
     reply, _ = machine.apply(NOW, evaluation.commands)
     assert move_reply(reply).outcome is MoveOutcome.ACTIVE
     assert answered(machine, *[proposal.commands for proposal in evaluation.left]) == [[1], "OK"]
+
+
+def test_what_is_refused_is_not_seen_by_the_scripts_after_it() -> None:
+    """A command for a slot that has gone takes no revision, so the next one has it."""
+    machine = Machine()
+    machine.apply(NOW, [Open(1, SLOTS - 9, SLOTS - 1, (0, SLOTS // 2))])
+    gone, here = b"a", b"b"
+    replies = answered(machine, (Put(gone, b"1"),), (Put(here, b"5"), call(here), call(here)))
+    assert replies == [CommandFailure.NOT_OWNER, "OK", [6], [7]]
+
+
+def test_a_script_with_a_frozen_key_waits_whatever_it_would_reply() -> None:
+    """The receiver may have the slot, and another value: an error would tell the one of here."""
+    machine, counter = Machine(), Counter()
+    machine.apply(NOW, [Freeze(1, 0, SLOTS // 2, 1, (0, SLOTS // 2))])
+    failing = call(b"b", source=b"fail")
+    calls = (failing, Exec((), (failing,)), Once(b"t", PRINT, failing, 1000), Put(b"a", b"1"))
+    evaluation = evaluated(machine, calls, counter=counter)
+    replies = with_evaluated(machine.apply(NOW, evaluation.commands), evaluation.replies)
+    assert replies == [CommandFailure.LOCKED] * 4
+    assert counter.calls == 0
 
 
 def test_large_effects_end_a_batch() -> None:

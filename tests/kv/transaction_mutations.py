@@ -210,8 +210,8 @@ TRANSACTION_MUTATIONS = (
     _plant(
         "commands go on after one that meets a lock",
         "machine",
-        "CommandFailure.LOCKED if held_up else self._refused(command)",
-        "self._refused(command)",
+        "CommandFailure.LOCKED if held_up else self.refused(command)",
+        "self.refused(command)",
         "commands of one connection would change their order",
         STATE,
     ),

@@ -15,7 +15,7 @@ import msgspec
 from kraft.host.ports import ScriptEffects, ScriptEvaluator
 from kraft.host.requests.leader_clock import NONE
 from kraft.host.requests.proposal import Proposal
-from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, calls_script
+from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, Watched, calls_script
 from kraft.kv.excerpt import Excerpts
 from kraft.kv.footprint import declared, first_key
 from kraft.kv.machine import STEPS, Machine
@@ -90,10 +90,7 @@ class Evaluation:
             stepped = stepped or not STEPS.isdisjoint(map(type, proposal.commands))
 
     def _called(self, command: Any) -> Iterator[None]:
-        slots = self._overlay.slots
-        if slots is not None and slots.refusal(declared(command).written) is CommandFailure.NOT_OWNER:
-            self.replies[len(self.commands)] = CommandFailure.NOT_OWNER
-            self.commands.append(_NOTHING)
+        if self._overlay.guarded and self._is_refused(command):
             return
         if type(command) is Once:
             logged = yield from self._once(command)
@@ -106,6 +103,18 @@ class Evaluation:
             yield
         self._overlay.keep()
         self.commands.append(logged)
+
+    def _is_refused(self, command: Any) -> bool:
+        """Whether a script or transaction may not have its declared keys: then it is not evaluated."""
+        names = declared(command)
+        refused = self._overlay.refusal(names)
+        if refused is CommandFailure.NOT_OWNER:
+            self.replies[len(self.commands)] = CommandFailure.NOT_OWNER
+            self.commands.append(_NOTHING)
+        elif refused is CommandFailure.LOCKED:  # it would see what is old, and tell it in an error
+            keys = [Watched(key, 0, 0) for key in (*names.written, *names.read) if isinstance(key, bytes)]
+            self.commands.append(msgspec.structs.replace(_NOT_AGAIN, watched=tuple(keys)))  # it will wait
+        return refused is not None
 
     def _script(self, script: ScriptCall, *, logged: bool = False) -> ScriptEffects:
         done = self._evaluator.evaluate(self._overlay, script, self._size, logged=logged)

@@ -88,7 +88,7 @@ class Writes:
             return
         now = self._clock.seconds()
         deadline = now + self._timing.write_timeout
-        scripted = type(commands[0]) in kv.MAY_CALL and kv.calls_script(commands[0])
+        scripted = not kv.MAY_CALL.isdisjoint(map(type, commands)) and any(map(kv.calls_script, commands))
         self._scripts_used = self._scripts_used or scripted
         self._proposals.add(Proposal(deadline, done, commands, size, now, scripted=scripted))
         self._turns.wake(self._group)
@@ -261,7 +261,10 @@ class Writes:
     ) -> None:
         """On any other replica: send commands to `leader`, where they may wait for locks."""
         now = self._clock.seconds()
-        proposal = Proposal(now + self._timing.write_timeout, done, commands, size, now)
+        # It waits here again if the link does not take it, and this node may lead then.
+        scripted = not kv.MAY_CALL.isdisjoint(map(type, commands)) and any(map(kv.calls_script, commands))
+        self._scripts_used = self._scripts_used or scripted
+        proposal = Proposal(now + self._timing.write_timeout, done, commands, size, now, scripted=scripted)
         self._turns.post(leader, self._group, self.forwarding.request(leader, [proposal], now, waits=True))
 
     def refuse_remote(self) -> None:
