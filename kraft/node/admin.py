@@ -239,10 +239,12 @@ GroupChange = MembershipChange | SetVoters
 class SetReplication(msgspec.Struct, frozen=True, array_like=True, tag=31):
     """Let so many nodes vote in each group, 0: all members in all groups.
 
-    The result is 'OK' once that is logged. The votes then move by themselves.
+    The result is 'OK' once that is logged. The votes then move by themselves. `force`: even if no group then
+    survives the loss of a node, or if learners get votes that were to stay without.
     """
 
     replication: int
+    force: bool = False
 
 
 class ShowReplication(msgspec.Struct, frozen=True, array_like=True, tag=34):

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from kraft.host.placement.placement_commands import ALL, OWN
+from kraft.host.placement.placement_commands import ALL, OWN, RETURNING
 from kraft.host.placement.placer import INCOMING_MAX
 from kraft.kv import commands as kv
 from kraft.kv.placement import saved_placement
@@ -58,9 +58,10 @@ class Placed(Growing):
 
     @property
     def state(self):
-        """What a replica of group 0 says, of a node that runs."""
-        first = next(p.host.groups[0] for p in self.processes() if 0 in p.host.groups)
-        return saved_placement(first.state.machine.keyspace.ledger)
+        """What group 0 says, by the replica that has applied most of it."""
+        replicas = [p.host.groups[0] for p in self.processes() if 0 in p.host.groups]
+        states = [saved_placement(each.state.machine.keyspace.ledger) for each in replicas]
+        return max(states, key=lambda state: state.version)
 
     def settled(self):
         """Whether votes are where they should be, and group 0 says so."""
@@ -263,6 +264,99 @@ def test_what_the_placement_would_undo_is_refused(cluster):
         assert refused(cluster.order("K4", command)) == OWN
 
 
+@pytest.mark.parametrize("command", [admin.Demote("K6"), admin.Remove("K6")])
+def test_a_node_that_lags_asks_group_0_before_it_changes_members(cluster, command):
+    """It has not applied yet what another node has set."""
+    assert cluster.order("K2", admin.SetReplication(3)) == "OK"
+    states = {id_: cluster.host(id_).groups[0].state.machine.keyspace.ledger for id_ in NODES}
+    late = next(id_ for id_, ledger in states.items() if not saved_placement(ledger).active)
+    outcome = cluster.order(late, command)
+    if isinstance(command, admin.Demote):
+        assert refused(outcome) == OWN
+    else:
+        assert outcome == "OK"
+        assert cluster.run(60, cluster.wide)
+
+
+def test_a_node_that_was_removed_may_come_back_and_get_votes(cluster):
+    cluster.place(3)
+    node = cluster.nodes["K4" if cluster.leader != "K4" else "K3"]
+    assert cluster.order("K1", admin.Remove(node.id)) == "OK"
+    assert cluster.run(1, lambda: cluster.state.leaving == ())
+    node.crash()
+    node.wipe()
+    address = cluster.stand_by(node.id)
+    assert cluster.order("K1", admin.Add(node.id, address)) == "OK"
+    cluster.run(20)
+    assert cluster.carried_out(admin.RebalanceReplicas())
+    assert cluster.votes()[node.id] > 0
+
+
+def test_a_name_that_is_left_marked_is_cleared_when_a_node_of_it_is_added(cluster):
+    cluster.place(3)
+    address = cluster.stand_by("K7")
+    state = cluster.state
+    mark = kv.ChangePlacement(state.version, state.replication, state.settling, ("K7",))
+    assert cluster.write(0, mark) == [[1, state.version + 1]]
+    assert cluster.order("K2", admin.Add("K7", address)) == "OK"
+    assert cluster.run(1, lambda: cluster.state.leaving == ())
+
+
+def test_marks_of_nodes_that_are_gone_are_cleared_while_steps_wait(cluster):
+    cluster.place(3)
+    cluster.nodes["K6"].crash()
+    cluster.run(5)
+    state = cluster.state
+    cluster.write(0, kv.ChangePlacement(state.version, 3, True, ("K9",)))
+    assert cluster.run(10, lambda: not cluster.state.leaving)
+    assert cluster.state.settling
+
+
+def test_a_replacement_that_ended_half_way_is_finished_by_the_same_command(cluster):
+    """In groups where the old node had no vote, the new one took its place at once."""
+    cluster.place(3)
+    node = "K3" if cluster.leader != "K3" else "K4"
+    cluster.nodes[node].crash()
+    cluster.run(10)
+    address = cluster.stand_by("K8")
+    asked = cluster.leader
+    done: list[object] = []
+    half = next(g for g in range(1, 8) if node not in cluster.voters(g) and cluster.leaders(g))
+    for group in (0, half):  # as if the command had ended after these
+        [leader] = cluster.leaders(group)
+        replace_ = admin.Replace(node, "K8", address)
+        cluster.host(leader).groups[group].membership.do(replace_, done.append)
+        count = len(done)
+        assert cluster.run(20, lambda count=count: len(done) > count)
+    assert done == ["OK", "OK"]
+    assert cluster.order(asked, admin.Replace(node, "K8", address)) == "OK"
+    assert cluster.run(60, lambda: all(node not in cluster.members_of(g) for g in range(8)))
+
+
+def test_few_voters_and_votes_for_learners_need_force(cluster):
+    for count in (1, 2):
+        assert "no group survives the loss of one" in refused(
+            cluster.order("K1", admin.SetReplication(count))
+        )
+    assert cluster.order("K1", admin.Demote("K6")) == "OK"
+    text = refused(cluster.order("K1", admin.SetReplication(3)))
+    assert text.startswith("K6 would be given votes: remove or promote the learners first")
+    assert cluster.state.version == 0
+    assert cluster.order("K1", admin.SetReplication(2, force=True)) == "OK"
+    assert cluster.run(60, lambda: cluster.wide(2))
+
+
+def test_what_waits_while_all_members_get_their_votes_back_is_told(cluster):
+    cluster.place(3)
+    cluster.nodes["K6"].crash()
+    cluster.run(5)
+    assert cluster.order("K2", admin.SetReplication(0)) == "OK"
+    cluster.run(30)
+    assert cluster.state.settling
+    assert refused(cluster.order("K2", admin.Demote("K5"))) == RETURNING
+    assert refused(cluster.order("K2", admin.RebalanceReplicas())) == RETURNING
+
+
 def test_what_needs_a_placement_is_refused_without_one(cluster):
     assert refused(cluster.order("K4", admin.RebalanceReplicas())) == ALL
 
@@ -310,7 +404,7 @@ def test_all_members_have_to_know_how():
     answers: list[object] = []
     process = cluster.nodes["K1"].process
     assert process is not None
-    process.host.admin(admin.SetReplication(1), answers.append)
+    process.host.admin(admin.SetReplication(3), answers.append)
     assert cluster.run(20, lambda: bool(answers))
     needed = f"placing votes needs machine version {MACHINE_VERSION}"
     assert refused(answers[0]).startswith(needed)

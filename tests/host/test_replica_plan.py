@@ -171,6 +171,14 @@ def test_two_voters_in_a_zone_part_when_another_zone_has_a_node():
     assert steps == [VoteStep(1, ("K1", "K2", "K3"), ("K1", "K3", "K5"))]
 
 
+@pytest.mark.parametrize("balance", [False, True])
+def test_a_group_gets_no_vote_of_a_node_that_it_is_to_avoid(balance):
+    nodes = [PlacedNode(id_, "z") for id_ in ("K1", "K2", "K3", "K4")]
+    groups = [PlacedGroup(g, ("K1", "K2"), 3, avoid=frozenset({"K3"})) for g in range(6)]
+    steps, _ = planned(nodes, groups, balance=balance)
+    assert [step.voters for step in steps] == [("K1", "K2", "K4")] * 6
+
+
 def test_a_leader_keeps_its_vote_where_votes_are_even():
     nodes = [PlacedNode(id_, "z") for id_ in ZONES]
     groups = [PlacedGroup(1, tuple(ZONES), 3, leader="K6")]

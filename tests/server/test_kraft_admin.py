@@ -66,6 +66,7 @@ def test_an_order_reaches_the_host_as_a_value(client: Talk, words: str, order: a
             b"*1\r\n*6\r\n$5\r\nslots\r\n$3\r\n0-9\r\n$4\r\nfrom\r\n:0\r\n$2\r\nto\r\n:1\r\n",
         ),
         ("KRAFT REPLICATION 3", admin.SetReplication(3), "OK", b"+OK\r\n"),
+        ("kraft replication 1 force", admin.SetReplication(1, True), "OK", b"+OK\r\n"),
         ("kraft replication all", admin.SetReplication(0), "OK", b"+OK\r\n"),
         (
             "KRAFT REPLICATION",
@@ -197,7 +198,7 @@ def test_a_move_that_makes_no_sense_is_refused(client: Talk, words: str, reply: 
         ("REPLICATION x", b"-ERR value is not an integer or out of range\r\n"),
         ("REPLICATION 0", b"-ERR a group has 1 to 64 voters, or ALL members vote\r\n"),
         ("REPLICATION 65", b"-ERR a group has 1 to 64 voters, or ALL members vote\r\n"),
-        ("REPLICATION 3 4", b"-ERR syntax error\r\n"),
+        ("REPLICATION 3 4", b"-ERR unknown option '4'; known options: FORCE\r\n"),
         ("REBALANCE SLOTS NOW", b"-ERR unknown option 'NOW'; known options: DRYRUN\r\n"),
     ],
 )

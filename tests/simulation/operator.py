@@ -339,7 +339,7 @@ class Operator:
 
     def replicate(self, details: "Details") -> bool:
         """Let so many nodes vote in each group; the cluster decides which."""
-        return self.ask(admin.SetReplication(details["count"]))
+        return self.ask(admin.SetReplication(details["count"], force=True))
 
     def rebalance_votes(self) -> bool:
         """Give all nodes about as many votes."""

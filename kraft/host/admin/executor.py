@@ -119,7 +119,7 @@ class AdminExecutor:
             self._clock.call_soon(partial(done, refusal))
         elif isinstance(command, MembershipChange):
             proceed = partial(self._change_all, groups, until)
-            self._clock.call_soon(partial(self._placement.admit, command, proceed, done))
+            self._clock.call_soon(partial(self._placement.admit, command, until, proceed, done))
         elif groups == 1 or one >= 0:
             ask(max(0, one), command, done)
         else:

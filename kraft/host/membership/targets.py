@@ -89,7 +89,7 @@ def _is_in(current: Configuration, command: Add | Replace, hello: Hello | None) 
     if command.old == command.new:
         return hello is not None
     waits = Joining(known.id, command.old) in current.joining
-    return waits or (known.id in current.voters and current.member(command.old) is None)
+    return waits or current.member(command.old) is None  # one without a vote is replaced by a learner
 
 
 def newcomer(command: Add | Replace) -> str:

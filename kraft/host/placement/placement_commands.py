@@ -6,6 +6,7 @@ The node that is asked lets group 0 log what is wanted. The leader of group 0 th
 from collections.abc import Callable
 from functools import partial
 
+from kraft.host.membership import targets
 from kraft.host.placement.placement_view import PlacementView
 from kraft.host.requests.proposal import WriteOutcome
 from kraft.host.requests.round import ReadDone, ReadOutcome, View
@@ -22,10 +23,11 @@ from kraft.node.admin import (
     Promote,
     RebalanceReplicas,
     Remove,
+    Replace,
     SetReplication,
     ShowReplication,
 )
-from kraft.node.errors import AdminRefused, VersionTooLow
+from kraft.node.errors import AdminRefused, Stopping, VersionTooLow
 from kraft.node.ports import Clock
 from kraft.raft.membership.configuration import MEMBERS_MAX
 
@@ -35,6 +37,11 @@ LEAVE_SECONDS = 18.0  # for its votes to move: an administrator waits for half a
 STEPS_TOLD = 256  # in one reply
 OWN = "the cluster places votes itself: KRAFT REPLICATION ALL first"
 ALL = "every member votes in every group, so there is nothing to place: KRAFT REPLICATION 3 first"
+RETURNING = (
+    "all members are getting their votes back, which waits for those that are down: KRAFT REPLICATION shows "
+    "when settling is over"
+)
+VOTERS_SAFE = 3  # the fewest of which one may be lost
 CHANGES = "somebody else has changed the placement meanwhile: repeat the command"
 
 Proceed = Callable[[MembershipChange, AdminDone], None]
@@ -68,9 +75,9 @@ class PlacementCommands:
         if isinstance(command, ShowReplication):
             done(self._shown(state))
         elif isinstance(command, SetReplication):
-            self._set(state, command.replication, done)
+            self._set(state, command, done)
         elif not state.replication:
-            done(AdminRefused(ALL))
+            done(AdminRefused(RETURNING if state.active else ALL))
         else:
             self._rebalance(command, state, done)
 
@@ -85,14 +92,30 @@ class PlacementCommands:
             "zones": {id_: self._view.peers.zone(id_) for id_ in self._view.members},
         }
 
-    def _set(self, state: PlacementState, replication: int, done: AdminDone) -> None:
+    def _set(self, state: PlacementState, command: SetReplication, done: AdminDone) -> None:
+        replication = command.replication
         if not 0 <= replication <= MEMBERS_MAX:
             done(AdminRefused(f"a group has 1 to {MEMBERS_MAX} voters"))
+        elif not command.force and (risk := self._risk(state, replication)):
+            done(AdminRefused(risk))
         elif (replication, ()) == (state.replication, state.leaving):
             done("OK")
         else:
             settling = state.active or replication > 0  # else every member that should vote does
             self._log(ChangePlacement(state.version, replication, settling), done)
+
+    def _risk(self, state: PlacementState, replication: int) -> str:
+        """Why so many voters may be a mistake, and what to do instead; '' if they are none."""
+        if 0 < replication < VOTERS_SAFE:
+            return (
+                f"with {replication} voters no group survives the loss of one: use KRAFT REPLICATION "
+                f"{VOTERS_SAFE}, or repeat with FORCE"
+            )
+        learners = () if state.active or not replication else self._view.learners
+        if learners:
+            named = ", ".join(learners)
+            return f"{named} would be given votes: remove or promote the learners first, or repeat with FORCE"
+        return ""
 
     def _rebalance(self, command: RebalanceReplicas, state: PlacementState, done: AdminDone) -> None:
         steps = self._view.plan(state).steps(STEPS_TOLD, balance=True)
@@ -110,28 +133,59 @@ class PlacementCommands:
 
     # -- changes of the members -----------------------------------------------------------------------
 
-    def admit(self, command: MembershipChange, proceed: Proceed, done: AdminDone) -> None:
-        """Let a change of the members `proceed`, in the way that fits the placement."""
-        if not self._view.state.active:
+    def admit(self, command: MembershipChange, until: float, proceed: Proceed, done: AdminDone) -> None:
+        """Let a change of the members `proceed`, in the way that fits the placement.
+
+        It is asked again what group 0 says while nobody can tell, until `until` (monotonic seconds).
+        """
+        first = self._view.groups.get(0)
+        version = self._view.peers.formation.version.in_force
+        if first is None or first.state.fenced or version < ChangePlacement.since:
+            self._admit(command, self._view.state, proceed, done)
+        else:
+            self._read(0, partial(self._seen, command, until, proceed, done))
+
+    def _seen(
+        self, command: MembershipChange, until: float, proceed: Proceed, done: AdminDone, outcome: ReadOutcome
+    ) -> None:
+        if isinstance(outcome, View):
+            self._admit(command, saved_placement(outcome.keyspace.ledger), proceed, done)
+        elif isinstance(outcome, Stopping) or self._clock.seconds() >= until:
+            done(outcome)
+        else:
+            again = partial(self.admit, command, until, proceed, done)
+            self._clock.call_later(AGAIN_SECONDS, again)
+
+    def _admit(
+        self, command: MembershipChange, state: PlacementState, proceed: Proceed, done: AdminDone
+    ) -> None:
+        newcomer = targets.newcomer(command) if isinstance(command, Add | Replace) else ""
+        if not state.active:
             proceed(command, done)
+        elif newcomer in state.leaving:  # one of that name was removed before
+            again = partial(self._welcome, command, proceed, done)
+            self._mark(state, newcomer, again, leaves=False)
         elif isinstance(command, Promote | Demote) or (isinstance(command, Add) and command.learner):
-            done(AdminRefused(OWN))
+            done(AdminRefused(OWN if state.replication else RETURNING))
         elif isinstance(command, Add):  # it gets its votes by a rebalancing, not in all groups
             proceed(Add(command.id, command.address, learner=True, force=command.force), done)
         elif isinstance(command, Remove) and not command.force and command.id in self._view.members:
-            self._leave(command, proceed, done)
+            until = self._clock.seconds() + LEAVE_SECONDS
+            marked = partial(self._left, command, until, proceed, done)
+            self._mark(state, command.id, marked, leaves=True)
         else:
             proceed(command, done)
 
-    def _leave(self, command: Remove, proceed: Proceed, done: AdminDone) -> None:
-        """Move the votes of a node to others before it is removed."""
-        until = self._clock.seconds() + LEAVE_SECONDS
-        marked = partial(self._left, command, until, proceed, done)
-        self._mark(command.id, marked, leaves=True)
+    def _welcome(
+        self, command: MembershipChange, proceed: Proceed, done: AdminDone, outcome: AdminOutcome
+    ) -> None:
+        if isinstance(outcome, Exception):
+            done(outcome)
+        else:
+            self.admit(command, self._clock.seconds() + LEAVE_SECONDS, proceed, done)
 
-    def _mark(self, node: str, done: AdminDone, *, leaves: bool) -> None:
-        """Let group 0 log that `node` leaves, or does not leave."""
-        state = self._view.state
+    def _mark(self, state: PlacementState, node: str, done: AdminDone, *, leaves: bool) -> None:
+        """Let group 0, which says `state`, log that `node` leaves, or does not leave."""
         if (node in state.leaving) == leaves:
             done("OK")
             return
@@ -160,11 +214,18 @@ class PlacementCommands:
             self._clock.call_later(AGAIN_SECONDS, again)
 
     def _removed(self, command: Remove, done: AdminDone, outcome: AdminOutcome) -> None:
-        """It is removed, or stays: then it may have votes again."""
-        if isinstance(outcome, AdminRefused):
-            self._mark(command.id, lambda _: done(outcome), leaves=False)
+        """It is removed, or stays: in either case nobody of that name leaves any more."""
+        if isinstance(outcome, AdminRefused) or outcome == "OK":
+            self._read(0, partial(self._unmark, command.id, partial(done, outcome)))
         else:
             done(outcome)
+
+    def _unmark(self, node: str, over: Callable[[], None], seen: ReadOutcome) -> None:
+        if isinstance(seen, View):
+            state = saved_placement(seen.keyspace.ledger)
+            self._mark(state, node, lambda _: over(), leaves=False)
+        else:
+            over()  # as in `Placer`, which does it otherwise
 
 
 def _logged(done: AdminDone, outcome: WriteOutcome) -> None:

@@ -9,6 +9,8 @@ from kraft.host.placement.replica_plan import PlacedGroup, PlacedNode, ReplicaPl
 from kraft.kv.placement import UNPLACED, PlacementState, saved_placement
 from kraft.raft.membership.configuration import NOBODY
 
+Inputs = tuple[tuple[PlacedNode, ...], tuple[PlacedGroup, ...]]
+
 FIRST_GROUP_VOTERS = 5  # at least, where there are several groups: group 0 decides for all of them
 
 
@@ -32,11 +34,33 @@ class PlacementView:
 
     def plan(self, state: PlacementState) -> ReplicaPlan:
         """How the votes are now, and how they should be by `state`."""
-        nodes = [
-            PlacedNode(id_, self.peers.zone(id_), self.peers.is_able(id_), id_ in state.leaving)
+        return ReplicaPlan(*self.inputs(state, {}))
+
+    def inputs(self, state: PlacementState, avoid: Mapping[int, frozenset[str]]) -> Inputs:
+        """The arguments of a plan. `avoid` has nodes that could not be given a vote of a group lately."""
+        nodes = tuple(
+            PlacedNode(id_, self.peers.zone(id_), self.is_able(id_), id_ in state.leaving)
             for id_ in self.members
-        ]
-        return ReplicaPlan(nodes, [self._placed(group, state) for group in self.groups.values()])
+        )
+        none: frozenset[str] = frozenset()
+        groups = self.groups.values()
+        return nodes, tuple(self._placed(group, state, avoid.get(group.id, none)) for group in groups)
+
+    def is_able(self, node: str) -> bool:
+        """Whether `node` could take a vote now, as far as is known."""
+        now = self.peers.condition_of(node)
+        if now is None:
+            return self.peers.is_able(node)
+        slow = now.disk_slow or now.loop_slow
+        hindered = slow or now.disk_full or now.memory_full or now.drained or now.fenced
+        return self.peers.is_able(node) and not hindered
+
+    @property
+    def learners(self) -> tuple[str, ...]:
+        """The members that are to stay without a vote in some group."""
+        known = [group.raft.state.configuration for group in self.groups.values()]
+        joining = {each.id for configuration in known for each in configuration.joining}
+        return tuple(sorted({id_ for configuration in known for id_ in configuration.learners} - joining))
 
     def votes(self) -> dict[str, int]:
         """In how many groups each member votes."""
@@ -55,14 +79,13 @@ class PlacementView:
         """Whether the members of a group are being changed."""
         return any(_is_changing(group) for group in self.groups.values())
 
-    def _placed(self, group: Group, state: PlacementState) -> PlacedGroup:
+    def _placed(self, group: Group, state: PlacementState, avoid: frozenset[str]) -> PlacedGroup:
         wanted = state.replication or len(self.members)
         if group.id == 0 and len(self.groups) > 1:
             wanted = max(wanted, FIRST_GROUP_VOTERS)
         raft = group.raft.state
-        return PlacedGroup(
-            group.id, raft.configuration.voters, wanted, raft.leader, fixed=_is_changing(group)
-        )
+        fixed = _is_changing(group)
+        return PlacedGroup(group.id, raft.configuration.voters, wanted, raft.leader, fixed=fixed, avoid=avoid)
 
 
 def _is_changing(group: Group) -> bool:

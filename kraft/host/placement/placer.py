@@ -12,17 +12,19 @@ from functools import partial
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.placement.placement_commands import PlacementCommands
-from kraft.host.placement.placement_view import PlacementView
-from kraft.host.placement.replica_plan import VoteStep
+from kraft.host.placement.placement_view import Inputs, PlacementView
+from kraft.host.placement.replica_plan import ReplicaPlan, VoteStep
 from kraft.host.requests.proposal import WriteOutcome
 from kraft.host.requests.round import ReadDone
 from kraft.host.transactions.ports import GroupRequests
 from kraft.kv.commands import ChangePlacement
 from kraft.kv.placement import PlacementState
 from kraft.node.admin import AdminDone, AdminOutcome, SetVoters
+from kraft.node.errors import AdminRefused
 
 LOOK_SECONDS = 1.0  # between two plans
 RETRY_SECONDS = 5.0  # after a step that failed
+AVOID_SECONDS = 30.0  # in which a group is given no vote of a node for which it has refused one
 PLAN_STEPS = 64  # of one plan: some ten milliseconds of work
 STEPS_MAX = 8  # under way at once
 INCOMING_MAX = 2  # of these, for one node
@@ -47,28 +49,42 @@ class Placer:
         self._requests = requests
         self._waiting: list[VoteStep] = []
         self._under_way: dict[int, VoteStep] = {}  # by group
+        self._clock = context.clock
         self._look_at = 0.0
+        self._version = 0  # of the state that was planned for
+        self._done: Inputs | None = None  # of the last plan, if nothing was to be done
         self._refused: dict[int, str] = {}  # why the last step of a group failed
+        self._avoid: dict[tuple[int, str], float] = {}  # group and node of such a step, until when
 
     def tick(self, now: float, ask: Ask) -> None:
         """One tick of the host passed, at `now` (monotonic seconds). `ask` gives a group's leader a step."""
         first = self._view.groups.get(0)
         if first is None or not first.raft.state.leads_with_commit:
-            self._waiting.clear()
+            self._waiting, self._done = [], None
             self._refused.clear()
+            self._avoid.clear()
             return
         state = self._view.state
+        if state.version != self._version:
+            self._version, self._look_at = state.version, now
+            self._waiting, self._done = [], None
         if not state.active:
-            self._waiting.clear()
             return
         if not (self._waiting or self._under_way) and now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self._waiting = self._view.plan(state).steps(PLAN_STEPS, balance=state.settling)
-            if not self._waiting:
-                self._conclude(state)
-        self._begin(now, ask)
+            self._plan(state, now)
+        self._begin(ask)
 
-    def _begin(self, now: float, ask: Ask) -> None:
+    def _plan(self, state: PlacementState, now: float) -> None:
+        self._avoid = {place: until for place, until in self._avoid.items() if until > now}
+        avoid = {group: frozenset(n for g, n in self._avoid if g == group) for group, _ in self._avoid}
+        inputs = self._view.inputs(state, avoid)
+        if inputs != self._done:
+            self._waiting = ReplicaPlan(*inputs).steps(PLAN_STEPS, balance=state.settling)
+            self._done = None if self._waiting else inputs
+        self._conclude(state)
+
+    def _begin(self, ask: Ask) -> None:
         """Begin the steps that may be under way together with the others."""
         incoming = Counter(id_ for step in self._under_way.values() for id_ in _incoming(step))
         left = []
@@ -79,27 +95,29 @@ class Placer:
                 continue
             incoming.update(coming)
             self._under_way[step.group] = step
-            command = SetVoters(step.group, step.before, step.voters)
-            ask(step.group, command, partial(self._ended, step, now))
+            ask(step.group, SetVoters(step.group, step.before, step.voters), partial(self._ended, step))
         self._waiting = left
 
-    def _ended(self, step: VoteStep, now: float, outcome: AdminOutcome) -> None:
+    def _ended(self, step: VoteStep, outcome: AdminOutcome) -> None:
         del self._under_way[step.group]
         if not isinstance(outcome, Exception):
             self._refused.pop(step.group, None)
             return
+        now = self._clock.seconds()
         self._look_at = max(self._look_at, now + RETRY_SECONDS)
+        if isinstance(outcome, AdminRefused):  # most often one that has not caught up: plan without it
+            self._avoid |= {(step.group, id_): now + AVOID_SECONDS for id_ in _incoming(step)}
         reason = str(outcome)
         if self._refused.get(step.group) != reason:
             self._refused[step.group] = reason
             self._observer.event("votes_not_moved", group=step.group, reason=reason)
 
     def _conclude(self, state: PlacementState) -> None:
-        """Nothing is to be done: say so, if group 0 does not know."""
-        members, is_able = self._view.members, self._view.peers.is_able
+        """Tell group 0 what is over: that nodes have left, and that nothing is to be done any more."""
+        members, is_able = self._view.members, self._view.is_able
         leaving = tuple(id_ for id_ in state.leaving if id_ in members)
-        waits = self._view.changing or not all(map(is_able, members))  # a node that is down gets no votes
-        settling = state.settling and waits
+        waits = self._waiting or self._avoid or self._view.changing or not all(map(is_able, members))
+        settling = state.settling and bool(waits)
         if (leaving, settling) != (state.leaving, state.settling):
             change = ChangePlacement(state.version, state.replication, settling, leaving)
             self._requests.write(0, [change], COMMAND_BYTES, _ignored)

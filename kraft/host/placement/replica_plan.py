@@ -26,13 +26,17 @@ class PlacedNode:
 
 @dataclass(frozen=True, slots=True)
 class PlacedGroup:
-    """The voters that a group has, and how many it should have. One that is `fixed` is left as it is."""
+    """The voters that a group has, and how many it should have. One that is `fixed` is left as it is.
+
+    The nodes in `avoid` can be given no vote of this group now.
+    """
 
     group: int
     voters: tuple[str, ...]
     wanted: int
     leader: str = ""
     fixed: bool = False
+    avoid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +94,17 @@ class ReplicaPlan:
         if any(id_ not in self._nodes or self._nodes[id_].leaving for id_ in group.voters):
             return False
         crowds = self._crowds(group.voters)
-        return max(crowds.values(), default=0) < 2 or self._relief(group.voters, crowds) is None
+        return max(crowds.values(), default=0) < 2 or self._relief(group, group.voters, crowds) is None
 
     def _repaired(self, group: PlacedGroup) -> list[str]:
         wanted = self._wanted(group)
         known = [id_ for id_ in group.voters if id_ in self._nodes]
         voters = self._best(wanted, [id_ for id_ in known if not self._nodes[id_].leaving], group.leader)
-        while len(voters) < wanted and (found := self._addition(voters)) is not None:
+        while len(voters) < wanted and (found := self._addition(group, voters)) is not None:
             voters.append(found)
         leaving = [id_ for id_ in known if self._nodes[id_].leaving]
         voters += leaving[: wanted - len(voters)]  # until another node can take its vote
-        while (swap := self._relief(voters, self._crowds(voters))) is not None:
+        while (swap := self._relief(group, voters, self._crowds(voters))) is not None:
             voters[voters.index(swap[0])] = swap[1]
         return voters
 
@@ -125,17 +129,19 @@ class ReplicaPlan:
             crowds[self._zones[best]] += 1
         return kept
 
-    def _addition(self, voters: Sequence[str]) -> str | None:
+    def _addition(self, group: PlacedGroup, voters: Sequence[str]) -> str | None:
         """The node that should vote in addition to `voters`; None if no other one can."""
         crowds = self._crowds(voters)
-        free = [node for node in self._open if node.id not in voters]
+        free = [node for node in self._open if node.id not in voters and node.id not in group.avoid]
         best = min(free, key=lambda node: (crowds[node.zone], self.votes[node.id], node.id), default=None)
         return None if best is None else best.id
 
-    def _relief(self, voters: Sequence[str], crowds: Counter[str]) -> tuple[str, str] | None:
+    def _relief(
+        self, group: PlacedGroup, voters: Sequence[str], crowds: Counter[str]
+    ) -> tuple[str, str] | None:
         """A voter of the most crowded zone, and a node of a zone with two fewer voters, at least."""
         crowd = max(crowds.values(), default=0)
-        found = self._addition(voters) if crowd > 1 else None
+        found = self._addition(group, voters) if crowd > 1 else None
         if found is None or crowds[self._zones[found]] > crowd - 2:
             return None
         crowded = [id_ for id_ in voters if crowds[self._zones[id_]] == crowd]
@@ -189,7 +195,7 @@ class ReplicaPlan:
         found, worst = None, (True, True)
         for id_ in groups:
             voters = self._voters[id_]
-            if receiver.id in voters:
+            if receiver.id in voters or receiver.id in self._groups[id_].avoid:
                 continue
             crowds = self._crowds(voters)
             if donor.zone != receiver.zone and crowds[receiver.zone] >= crowds[donor.zone]:

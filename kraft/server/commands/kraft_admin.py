@@ -199,17 +199,16 @@ def rebalance(request: Request) -> RebalanceSlots | RebalanceReplicas:
 
 
 def replication(request: Request) -> SetReplication | ShowReplication:
-    """KRAFT REPLICATION [voters | ALL]."""
+    """KRAFT REPLICATION [voters | ALL [FORCE]]."""
     if len(request) == 2:
         return ShowReplication()
-    if len(request) > 3:
-        raise Rejected(SYNTAX)
+    force = _force(request[3:])
     if request[2].upper() == b"ALL":
-        return SetReplication(0)
+        return SetReplication(0, force)
     voters = integer(request[2])
     if not 1 <= voters <= MEMBERS_MAX:
         raise Rejected(f"ERR a group has 1 to {MEMBERS_MAX} voters, or ALL members vote")
-    return SetReplication(voters)
+    return SetReplication(voters, force)
 
 
 def backup(request: Request) -> TakeBackup:

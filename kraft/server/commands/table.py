@@ -272,7 +272,7 @@ _KRAFT = (
     _admin("kraft|rebalance", -3, kraft_admin.rebalance, "SLOTS|REPLICAS [DRYRUN]",
         "Gives all groups with slots as many, or all nodes as many votes; returns the moves.",
         kraft_admin.plain),
-    _admin("kraft|replication", -2, kraft_admin.replication, "[voters|ALL]",
+    _admin("kraft|replication", -2, kraft_admin.replication, "[voters|ALL [FORCE]]",
         "Shows or sets how many nodes vote in each group.", kraft_admin.report),
     _admin("kraft|snapshot", 2, kraft_admin.snapshot, "",
         "Takes a checkpoint on every node; returns its log index.", kraft_admin.plain),
