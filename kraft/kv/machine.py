@@ -42,6 +42,8 @@ from kraft.kv.transactions import index_transactions
 from kraft.kv.versions import MACHINE_VERSION_MIN
 from kraft.raft.membership.configuration import Base
 
+WHOLE_SINCE = 7  # a transaction that removes all keys is for a group that has all slots
+
 
 class Machine(MachineState):
     """The state machine of one group. `version` is the machine version in force."""
@@ -121,12 +123,15 @@ class Machine(MachineState):
     def refused(self, command: Command) -> CommandFailure | None:
         """Why a logged command is not done now; None when it is.
 
-        A transaction or script that removes all keys is for a group that has all slots.
+        A transaction or script that removes all keys is for a group that has all slots. Before version 7 any
+        group did it, so that members of several programs go on alike until then.
         """
         wanted, slots = footprint(command), self.keyspace.slots
         refused = self.refusal(wanted)
-        if refused is None and wanted.whole == Whole.WRITE and type(command) in (Exec, Evaluated):
-            return None if slots is None or slots.count == SLOTS else CommandFailure.NOT_OWNER
+        if refused is None and wanted.whole == Whole.WRITE and self.version >= WHOLE_SINCE:
+            inner = command.command if type(command) is Once else command
+            if type(inner) in (Exec, Evaluated) and slots is not None and slots.count < SLOTS:
+                return CommandFailure.NOT_OWNER
         return refused
 
     def raise_version(self, stamp: int, version: int) -> None:

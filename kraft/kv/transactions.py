@@ -98,12 +98,15 @@ def commit_once(state: MachineState, command: CommitOnce, _: Run) -> Reply:
         return _reply(StepOutcome.TOO_OLD)
     row = space.ledger.get(_PREPARED, id_.name)
     token = settled(space.ledger, state.stamp, command.token)
-    if row is None or token is not None:
+    # Its keys may have been divided by a newer map than that which says where the token is.
+    strays = space.slots is not None and space.slots.refusal((command.token.key,)) is not None
+    if row is None or token is not None or strays:
         if row is not None:
             _release(state, id_)
         _finish(state, id_, committed=False)
         if token is None:
-            return _reply(StepOutcome.ABORTED, reason=StepOutcome.LOCKED)
+            reason = StepOutcome.NOT_OWNER if strays else StepOutcome.LOCKED
+            return _reply(StepOutcome.ABORTED, reason=reason)
         state.repeats += token.repeats
         return _reply(StepOutcome.ABORTED, reason=StepOutcome.TOKEN, replies=token.reply)
     decode_prepared(row.value).install(state)

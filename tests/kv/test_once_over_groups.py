@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kraft.kv.commands import (
     Commit,
     CommitOnce,
     Decide,
     Exec,
+    Flush,
     Increment,
     Look,
     Once,
@@ -28,7 +30,7 @@ from kraft.kv.ledger import LedgerKind
 from kraft.kv.machine import Machine
 from kraft.kv.once import token_slots
 from kraft.kv.replies import CommandFailure, encode_replies
-from kraft.kv.slots import slot_of
+from kraft.kv.slots import SLOTS, SlotRange, SlotState, SlotTable, slot_of
 from kraft.kv.transaction_reply import StepOutcome, TransactionReply
 from tests.kv.group_states import NOW, one, restored, step, t, work
 from tests.kv.once_scope import OnceScope
@@ -212,3 +214,27 @@ def test_every_history_of_two_attempts_keeps_the_promises(scope: dict[str, Any],
 def test_a_change_that_is_not_recorded_is_found():
     with pytest.raises(Violation, match="the client was told what no token remembers"):
         OnceScope(watches=True, mistake="a change is not recorded").explore()
+
+
+def test_a_token_is_remembered_only_where_its_slot_is(machine: Machine) -> None:
+    """Else the next attempt would look for it in another group, and execute the command again."""
+    table = SlotTable([SlotRange(0, SLOTS - 1, SlotState.OWN)])
+    machine.keyspace.slots = table
+    step(machine, prepare(t(1), Put(b"{other}", b"1")))
+    table.change(slot_of(b"n"), slot_of(b"n"), lambda part: replace(part, state=SlotState.GONE, peer=1))
+    decided = step(machine, commit(t(1)))
+    assert outcome(decided)[:2] == (StepOutcome.ABORTED, StepOutcome.NOT_OWNER)
+    assert machine.keyspace.ledger.counts[LedgerKind.TOKEN] == 0
+    assert machine.keyspace.get(b"{other}") is None
+
+
+def test_no_token_lets_a_group_with_some_of_the_slots_remove_its_keys(machine: Machine) -> None:
+    half = SLOTS // 2
+    machine.keyspace.slots = SlotTable(
+        [SlotRange(0, half - 1, SlotState.OWN), SlotRange(half, SLOTS - 1, SlotState.GONE, peer=1)]
+    )
+    flush = Exec((), (Flush(),))
+    once = Once(b"t", bytes(16), flush, 1000)
+    assert machine.apply(NOW, [flush, once]) == [CommandFailure.NOT_OWNER, CommandFailure.NOT_OWNER]
+    machine.version = 6  # members of the program before do it, and all have to do the same
+    assert machine.apply(NOW, [flush]) != [CommandFailure.NOT_OWNER]

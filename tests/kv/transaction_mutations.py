@@ -273,6 +273,14 @@ TRANSACTION_MUTATIONS = (
         once=True,
     ),
     _plant(
+        "a token is remembered in a group that does not have its slot",
+        "transactions",
+        "    strays = space.slots is not None and space.slots.refusal((command.token.key,)) is not None",
+        "    strays = False",
+        "the next attempt looks for it where its slot is",
+        "tests/server/test_cross_group_once.py",
+    ),
+    _plant(
         "a token is remembered, and what home has prepared is dropped",
         "transactions",
         "    decode_prepared(row.value).install(state)\n    _release(state, id_)\n    remember(",

@@ -9,6 +9,7 @@ import pytest
 from kraft.config.values import LimitsConfig, OnceConfig
 from kraft.host.transactions.recovery import TransactionRecovery
 from kraft.kv.ledger import LedgerKind
+from kraft.kv.slots import slot_of
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.errors import NoLeader, Uncertain
 from kraft.server.errors import ONCE_REVISION, ONCE_WATCHED
@@ -405,3 +406,30 @@ def test_a_token_belongs_to_the_rights_of_the_user_whose_script_it_is() -> None:
     admin.words(*words)
     other = user(admin, "~* +eval +incr +kraft|once")
     assert other.words(*words).startswith(b"-ONCEREUSED")
+
+
+@pytest.mark.parametrize("turns", range(10))
+def test_the_slot_of_the_first_key_may_move_while_it_is_computed(turns: int) -> None:
+    """The map that says where the token is, and that by which the keys are divided, may differ then."""
+    port = MovingSlots()
+    other = next(key for key in keys_in(0) if slot_of(key) != slot_of(A))
+    port.client.run("MSET", A, "5", other, "7", C, "1")
+    requests = transaction(("INCR", A), ("COPY", other, C, "REPLACE"))
+    port.client.send(pipeline(*requests))
+    for _ in range(turns):
+        if port.port.host.waiting:
+            port.port.host.turn()
+        else:
+            port.port.clock.advance(0)
+    try:
+        port.move(A, 1, known=True)
+    except AssertionError:
+        assert turns  # the slot is locked by then, and does not move
+    for _ in range(30):
+        port.port.clock.advance(0.1)
+        port.port.settle()
+    first = port.client.read()
+    client = port.port.connect()
+    again = [client.run(*request) for request in requests]
+    assert again[-1] in first
+    assert client.run("GET", A) == b"$1\r\n6\r\n"

@@ -113,8 +113,8 @@ class CommitOnce(msgspec.Struct, frozen=True, array_like=True, tag=85, gc=False)
     Decides for COMMITTED: what home has prepared takes effect, and `reply`, encoded, is remembered under the
     token. It is the reply to the whole transaction, which the coordinator has made of what all groups have
     prepared. If the token is known already, or there is no room for it, decides for ABORTED with the reason
-    TOKEN, and replies what the client gets. The home group owns the slot of the token's key: its lock there
-    keeps the slot from moving away.
+    TOKEN, and replies what the client gets. A group that does not have the slot of the token's key decides
+    for ABORTED with the reason NOT_OWNER: a token stays with its slot, where it is looked for again.
     """
 
     since: ClassVar[int] = 7
