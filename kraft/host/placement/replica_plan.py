@@ -71,8 +71,11 @@ class ReplicaPlan:
                 self.votes.update(group.voters)
             else:
                 broken.append(id_)
+                self.votes.update(self._kept(group))
         for id_ in broken[:most]:
-            self._voters[id_] = repaired = tuple(sorted(self._repaired(self._groups[id_])))
+            group = self._groups[id_]
+            self.votes.subtract(self._kept(group))
+            self._voters[id_] = repaired = tuple(sorted(self._repaired(group)))
             self.votes.update(repaired)
         if balance and len(broken) < most:
             self._balance(most - len(broken))
@@ -86,6 +89,11 @@ class ReplicaPlan:
 
     def _wanted(self, group: PlacedGroup) -> int:
         return max(1, min(group.wanted, len(self._staying)))
+
+    def _kept(self, group: PlacedGroup) -> list[str]:
+        """The voters of a group in need of repair that it keeps in any case: they count from the start."""
+        staying = [id_ for id_ in group.voters if id_ in self._nodes and not self._nodes[id_].leaving]
+        return staying if len(staying) <= self._wanted(group) else []
 
     def _is_sound(self, group: PlacedGroup) -> bool:
         """Whether a group needs no repair."""
