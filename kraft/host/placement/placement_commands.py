@@ -33,6 +33,7 @@ from kraft.raft.membership.configuration import MEMBERS_MAX
 
 COMMAND_BYTES = 64
 AGAIN_SECONDS = 0.1  # between two looks at the votes of a node that leaves
+TELL_SECONDS = 3.0  # in which this node has to tell what group 0 says
 LEAVE_SECONDS = 18.0  # for its votes to move: an administrator waits for half a minute at most
 STEPS_TOLD = 256  # in one reply
 OWN = "the cluster places votes itself: KRAFT REPLICATION ALL first"
@@ -134,10 +135,14 @@ class PlacementCommands:
     # -- changes of the members -----------------------------------------------------------------------
 
     def admit(self, command: MembershipChange, until: float, proceed: Proceed, done: AdminDone) -> None:
-        """Let a change of the members `proceed`, in the way that fits the placement.
+        """Let a change of the members `proceed` before `until` (monotonic seconds), as the placement allows.
 
-        It is asked again what group 0 says while nobody can tell, until `until` (monotonic seconds).
+        It is asked what group 0 says. What this node knows decides if it cannot tell within some seconds, as
+        with a full disk: the command itself needs only the leaders.
         """
+        self._ask(command, min(until, self._clock.seconds() + TELL_SECONDS), proceed, done)
+
+    def _ask(self, command: MembershipChange, until: float, proceed: Proceed, done: AdminDone) -> None:
         first = self._view.groups.get(0)
         version = self._view.peers.formation.version.in_force
         if first is None or first.state.fenced or version < ChangePlacement.since:
@@ -150,10 +155,12 @@ class PlacementCommands:
     ) -> None:
         if isinstance(outcome, View):
             self._admit(command, saved_placement(outcome.keyspace.ledger), proceed, done)
-        elif isinstance(outcome, Stopping) or self._clock.seconds() >= until:
+        elif isinstance(outcome, Stopping):
             done(outcome)
+        elif self._clock.seconds() >= until:
+            self._admit(command, self._view.state, proceed, done)
         else:
-            again = partial(self.admit, command, until, proceed, done)
+            again = partial(self._ask, command, until, proceed, done)
             self._clock.call_later(AGAIN_SECONDS, again)
 
     def _admit(
