@@ -151,7 +151,8 @@ class SimulatedClient:
             return
         question = self._question(self._dice.choice(ready))
         if question.name == locks.WAIT and self._dice.random() < lock_waits.SAME_NODE:
-            question = replace(question, process=ready[0])
+            group = self._homes.group(ready[0].host, question.home)  # as that node knows it
+            question = replace(question, process=ready[0], group=group)
         self._open = question
         if question.name not in UNMARKED:
             self._history.fates.setdefault(question.home, {})[question.mark] = "unknown"

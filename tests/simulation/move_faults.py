@@ -17,6 +17,7 @@ from tests.simulation.violation import demand
 
 AT_ONCE_SECONDS = 0.05  # within which moves begin that are planned at once
 OTHER_SLOT = 0.37  # of all, between the first slots of two such moves
+EARLY = "the log time of the receiver is behind"
 GROUPS_MAX = 6  # that a run has: each costs time
 
 
@@ -78,12 +79,10 @@ class MoveFaults:
 
     def cancel_early(self) -> None:
         """Cancel the moves that cannot end: the log time of the receiver is before that of the source."""
-        stamps: dict[int, int] = {}
-        for process in self._cluster.processes():
-            for group in process.host.groups.values():
-                stamps[group.id] = max(stamps.get(group.id, 0), group.state.machine.stamp)
+        known = [each for process in self._cluster.processes() for each in process.host.moves.status()]
+        early = {each.id for each in known if EARLY in each.problem}
         for move in self._planned():
-            if stamps[move.source] > stamps[move.receiver]:
+            if move.id in early:
                 self._world.counts["move cancelled as too early"] += 1
                 self._stop(move)
 
