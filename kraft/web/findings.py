@@ -373,7 +373,7 @@ def _without_group(view: ClusterView) -> Iterator[Finding]:
     leaders = [overview.leader(view, group.group) for group in overview.groups(view)]
     leading = {leader.leader for leader in leaders if leader is not None}
     versions = {report.status.map_version for report in view.reports if report.status.node in leading}
-    if 0 in versions or len(versions) > 1 or any(report.status.moves for report in view.reports):
+    if len(versions) != 1 or 0 in versions or any(report.status.moves for report in view.reports):
         return
     missing = SLOTS - sum([leader.slots for leader in leaders if leader is not None])
     if None not in leaders and missing > 0:

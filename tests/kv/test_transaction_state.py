@@ -248,7 +248,7 @@ def test_what_the_host_asks_of_a_step():
     assert not expires_within(step_, range(60, 70))
     assert not expires_within(Resolve(t(), True), range(100))
     assert {needed_version([command]) for command in (step_, Resolve(t(), True))} == {4}
-    assert len(STEPS) == 21
+    assert len(STEPS) == 22
 
 
 def test_replies_travel(machine):
