@@ -12,9 +12,8 @@ from kraft.raft.errors import LogFull, NotLeading
 from kraft.raft.messages import EntryKind
 from kraft.raft.raft import Raft
 
-ENTRY_BYTES_MAX = MESSAGE_BYTES_MAX - (
-    16 << 20
-)  # requests and scripts have bounds far below, each for itself
+# Requests and scripts have bounds far below, each for itself.
+ENTRY_BYTES_MAX = MESSAGE_BYTES_MAX - (16 << 20)
 EXPIRY_SECONDS = 1.0  # between empty entries that remove due keys that no client reads
 
 
