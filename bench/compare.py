@@ -132,7 +132,7 @@ def _attempt(
 def size(load: Load, plan: Plan, wanted: float = 0.0) -> int:
     """Round a number of requests up to whole pipelines for every client, at least those of a pilot run."""
     granule = load.clients * load.pipeline
-    return -(-max(int(load.pilot * plan.least), int(min(MOST_REQUESTS, wanted))) // granule) * granule
+    return -(-max(int(load.pilot * plan.least), min(MOST_REQUESTS, int(wanted))) // granule) * granule
 
 
 def scratch(directory: Path, name: str) -> Path:

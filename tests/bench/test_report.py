@@ -178,6 +178,11 @@ def test_the_result_of_redis_benchmark_is_read(bench):
     assert loads.parse_redis_benchmark(text, 10) == loads.Outcome(10, 1234.5, 0.4, 1.5)
 
 
+def test_a_run_of_less_than_a_millisecond_has_a_finite_rate(bench):
+    text = '"test","rps","p50_latency_ms","p99_latency_ms"\n"SET","inf","0.100","0.100"\n'
+    assert bench("loads").parse_redis_benchmark(text, 10).rate == 10_000
+
+
 def test_no_result_is_an_error(bench):
     loads = bench("loads")
     processes = bench("processes")
