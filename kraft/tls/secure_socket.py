@@ -19,6 +19,7 @@ from typing import Any
 RECORD_BYTES = 16 << 10  # the longest piece of plain text that one read gives (RFC 8446 section 5.1)
 READ_BYTES = RECORD_BYTES + 261  # decrypted at a time: a record with its header and what encryption adds
 PIECE_BYTES = 64 << 10  # encrypted at a time: what a full socket does not take waits here
+SAID_BYTES = 2048  # messages of TLS that wait at most after those: some 70 replies to key updates
 _LATER = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 
 
@@ -56,6 +57,7 @@ class SecureSocket:
         self._is_open = False
         self._unsent = b""  # encrypted, and not taken by the socket yet
         self._covered = 0  # the bytes of plain text that are sent once nothing is unsent
+        self._said = 0  # the bytes in `_unsent` that TLS itself has to say
         self.close, self.fileno = plain.close, plain.fileno
         self.getsockname, self.getpeername = plain.getsockname, plain.getpeername
         self.getsockopt, self.setsockopt = plain.getsockopt, plain.setsockopt
@@ -195,13 +197,20 @@ class SecureSocket:
         return error
 
     def _say(self) -> None:
-        """Send what TLS itself has to say. Few bytes, so who has no room for them does not read at all."""
+        """Send what TLS itself has to say, after what is unsent. Raises OSError.
+
+        Who has no room for a handshake is not waited for. After that, such as at a key update (RFC 8446
+        section 4.6.3), it is a client that reads slowly, and a few messages wait with its replies.
+        """
         said = self._outgoing.read()
-        try:
-            if said and (self._unsent or self._plain.send(said) < len(said)):
-                raise TlsEnded("it does not read")
-        except BlockingIOError:
-            raise TlsEnded("it does not read") from None
+        waits = bool(self._unsent)
+        self._unsent += said
+        self._said += len(said)
+        if not waits:
+            self._covered = 0
+            self._flush()
+        if self._unsent and (not self._is_open or self._said > SAID_BYTES):
+            raise TlsEnded("it does not read")
 
     def _send_on(self, data: bytes | memoryview) -> int:
         """As `send`, after what is encrypted and unsent, and in pieces."""
@@ -229,7 +238,10 @@ class SecureSocket:
                 return 0
             raise
         self._unsent = self._unsent[count:]
-        return 0 if self._unsent else self._covered
+        if self._unsent:
+            return 0
+        self._said = 0
+        return self._covered
 
 
 def _nothing_yet() -> BlockingIOError:

@@ -18,8 +18,9 @@ from kraft.tcp.security import AcceptedConnection, TlsFault
 from kraft.tcp.writer import DirectWriter
 from kraft.tls.connections import AcceptedConnections, of_cluster
 from kraft.tls.credentials import TlsFiles, read_credentials
-from kraft.tls.secure_socket import PIECE_BYTES, READ_BYTES, RECORD_BYTES, TlsEnded
+from kraft.tls.secure_socket import PIECE_BYTES, READ_BYTES, RECORD_BYTES, SAID_BYTES, TlsEnded
 from tests.cluster.certificates import Certificates
+from tests.tls.key_update import KeyUpdates
 from tests.tls.plain_socket import Client, Plain, meet
 
 
@@ -339,6 +340,61 @@ def test_a_client_that_takes_nothing_of_a_handshake_is_left(certificates):
     plain.received = client.step()
     with pytest.raises(TlsEnded, match="does not read"):
         server.recv(1 << 16)
+
+
+@pytest.fixture
+def updating(certificates, tmp_path):
+    """A client of TLS 1.3, and its key updates."""
+    context = certificates.context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.keylog_filename = str(tmp_path / "keys")
+    return Meeting(context, creator(certificates, "1.2", "none")), KeyUpdates(tmp_path / "keys")
+
+
+@pytest.mark.parametrize("room", [0, 10, 1 << 20])
+def test_a_key_update_of_a_client_that_reads_slowly_waits_with_its_replies(updating, room):
+    """The reply to it leaves between what was encrypted before and what is encrypted after it."""
+    met, updates = updating
+    writer = DirectWriter(met.connection)
+    met.plain.room = room
+    writer.write(b"before ")
+    assert met.turn(updates.next() + updates.next()) is None  # OpenSSL replies to the first one at the second
+    writer.write(b"after")
+    met.plain.room = 1 << 20
+    met.connection.doWrite()
+    assert met.read() == b"before after"
+    assert writer.unsent_bytes == 0
+
+
+def test_a_key_update_that_a_full_socket_cuts_leaves_before_the_next_reply(updating):
+    """With no reply waiting: what leaves then is whole."""
+    met, updates = updating
+    met.plain.room = 10
+    assert met.turn(updates.next() + updates.next()) is None
+    assert len(met.plain.sent) == 10
+    met.plain.room = 1 << 20
+    assert DirectWriter(met.connection).write(b"reply") == 0
+    assert met.read() == b"reply"
+
+
+def test_a_client_that_reads_nothing_of_many_key_updates_is_left(updating):
+    """What waits for it has a limit."""
+    met, updates = updating
+    met.plain.room = 0
+    count = 0
+    while count < 200 and met.turn(updates.next()) is None:
+        count += 1
+    assert SAID_BYTES / 40 < count < SAID_BYTES / 20
+    assert len(met.connection.socket._unsent) < 2 * SAID_BYTES
+
+
+def test_key_updates_without_end_do_no_harm_to_who_reads(updating):
+    """The limit is of what waits."""
+    met, updates = updating
+    for _ in range(200):
+        assert met.turn(updates.next()) is None
+    DirectWriter(met.connection).write(b"reply")
+    assert met.read() == b"reply"
 
 
 def test_what_came_before_a_reset_is_not_lost(certificates):
