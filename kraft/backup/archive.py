@@ -32,6 +32,7 @@ LEFTOVER_SECONDS = 86_400  # an image that was not written to for so long is not
 WHAT_TO_NAME = "name the backup.directory of a node, the folder of a cluster in it, or that of an image"
 _CLUSTER = re.compile(f"[0-9a-f]{{{CLUSTER_LETTERS}}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TIMED = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z")
 _LOG = re.compile(r"log-([0-9]+)")
 
 
@@ -176,9 +177,13 @@ class Archive:
         return sorted(int(each[1]) for each in found if each)
 
     def prune(self, keep: int) -> list[str]:
-        """Remove all sound images but the newest `keep`, and the log before them. Returns the names."""
-        good = self.good_images()
-        gone = good[:-keep] if keep else []
+        """Remove all but the newest `keep` of the sound images whose name is a time. Returns the names.
+
+        The log before the oldest of those that stay goes as well. An image that was given a name stays, and
+        can be restored: with the log after it as long as that is there.
+        """
+        timed = [each for each in self.good_images() if _TIMED.fullmatch(each[0].name)]
+        gone = timed[:-keep] if keep else []
         for folder, _ in gone:
             away = folder.with_name(f".{folder.name}.partial")  # not half an image with a manifest
             try:
@@ -189,7 +194,7 @@ class Archive:
             except OSError as error:
                 raise explain(folder, error) from error
         if gone:
-            oldest = good[len(gone)][1]
+            oldest = timed[len(gone)][1]
             for group in oldest.groups:
                 self.shipped_log(oldest.cluster, group.group).prune(group.index)
         return [folder.name for folder, _ in gone]

@@ -3,6 +3,7 @@
     log-0/0000000000000814.segment    frames of entries from index 814 on, durable one after the other
     log-0/0000000000009120.segment    the next ones: it *follows* the segment before it
     log-0/position                    how far the log was shipped, and until when that was all there was
+    log-0/pruned                      up to where it was removed, with the images that needed it
 
 A process never appends to the segment of another one: it reads how far that one came, and begins a segment of
 its own after it. So a process that was killed may leave a segment with a torn end, and the next segment shows
@@ -10,7 +11,8 @@ where the torn end begins. The file `position` is written after the frames are d
 the last segment. What is missing beyond that is damage.
 
 A log that was cut before it was shipped leaves a gap. Then a new image is made, and the segment that begins
-after the image does not *follow*: the entries before it are not in the backup.
+after the image does not *follow*: the entries before it are not in the backup. After an image that stays
+while the log is pruned there is a gap as well.
 """
 
 import re
@@ -29,6 +31,7 @@ from kraft.raft.messages import Entry
 
 SEGMENT_BYTES = 16 << 20
 POSITION_FILE = "position"
+PRUNED_FILE = "pruned"
 _NAME = re.compile(r"([0-9]{16})\.segment")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Entry]).decode
@@ -86,7 +89,7 @@ class ShippedLog:
         self.close()
         self.position = None
         try:
-            stored, names = self._stored_position(), self._names()
+            stored, names = self._stored_position(POSITION_FILE), self._names()
             if stored is None or not names:
                 return False
             segment, last = self._segment(names[-1]), None
@@ -143,14 +146,20 @@ class ShippedLog:
             writer.close()
 
     def prune(self, index: int) -> None:
-        """Remove the segments that hold no entry after `index`, except the last one."""
-        names = self._names()
-        for name, following in pairwise(names):
-            if int(following[:16]) <= index + 1:
-                try:
-                    (self._folder / name).unlink()
-                except OSError as error:
-                    raise explain(self._folder / name, error) from error
+        """Remove the segments that hold no entry after `index`, except the last one.
+
+        That this is no damage is noted first.
+        """
+        gone = [(name, int(following[:16])) for name, following in pairwise(self._names())]
+        gone = [(name, end) for name, end in gone if end <= index + 1]
+        if gone:
+            place = LogPosition(gone[-1][1] - 1, 0, 0)
+            replace_file(self._folder / PRUNED_FILE, _stored(place), durable=True)
+        for name, _ in gone:
+            try:
+                (self._folder / name).unlink()
+            except OSError as error:
+                raise explain(self._folder / name, error) from error
 
     def _begin_segment(self, position: LogPosition) -> FrameFileWriter:
         path = self._folder / f"{position.index + 1:016}.segment"
@@ -185,7 +194,7 @@ class ShippedLog:
     def reach(self) -> LogPosition | None:
         """How far the log was shipped, as `position` in the folder says; None when it never was."""
         names = self._names()
-        stored = self._stored_position()
+        stored = self._stored_position(POSITION_FILE)
         if stored is None and names:
             raise DamagedBackup(self._folder / POSITION_FILE, "it is missing")
         return stored
@@ -202,7 +211,7 @@ class ShippedLog:
             if segment.first > last.index + 1:
                 if torn:
                     raise torn[0]
-                if segment.follows:
+                if segment.follows and not self._is_pruned(segment.first - 1):
                     raise self._cut(read, last.index, f"the next segment begins with {segment.first}")
                 self.gap = True
                 break
@@ -280,8 +289,13 @@ class ShippedLog:
                     yield entry
                     index += 1
 
-    def _stored_position(self) -> LogPosition | None:
-        path = self._folder / POSITION_FILE
+    def _is_pruned(self, index: int) -> bool:
+        """Whether all entries up to `index` were removed."""
+        pruned = self._stored_position(PRUNED_FILE)
+        return pruned is not None and index <= pruned.index
+
+    def _stored_position(self, name: str) -> LogPosition | None:
+        path = self._folder / name
         try:
             content = path.read_bytes()
             checked = msgspec.json.decode(content, type=_Checked)
@@ -297,6 +311,6 @@ class ShippedLog:
 
 
 def _stored(position: LogPosition) -> bytes:
-    """The content of the file `position`."""
+    """The content of the files `position` and `pruned`."""
     crc = zlib.crc32(msgspec.json.encode(position))
     return msgspec.json.encode(_Checked(position, crc)) + b"\n"

@@ -69,7 +69,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="remove all but the newest N images (default 0: none)",
+        help="remove all but the newest N images that have no --name (default 0: none)",
     )
     parser.add_argument("--key-file", metavar="FILE", help="encrypt, or read what is encrypted")
     parser.add_argument(

@@ -17,14 +17,15 @@ from kraft.backup.archive import archives_in, find_image
 from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError
 from kraft.backup.manifest import MANIFEST_FILE
-from kraft.backup.shipped_log import POSITION_FILE
+from kraft.backup.shipped_log import POSITION_FILE, PRUNED_FILE
 from kraft.cli.failure import Failure, WrongUsage
 from kraft.cli.output.display import display
 from kraft.moment import LATEST, Moment
 
 SCHEME = "s3://"
 _URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
-_LAST = (MANIFEST_FILE, POSITION_FILE)
+_CHANGING = (POSITION_FILE, PRUNED_FILE)
+_LAST = (MANIFEST_FILE, *_CHANGING)
 CONNECT_SECONDS, READ_SECONDS = 10, 30  # of one request
 LISTINGS = 5  # until one shows what was copied just now: some stores list it late
 LISTING_SECONDS = 1.0
@@ -114,7 +115,7 @@ def push(directory: Path, store: ObjectStore, report: Report) -> int:
         taken = [_taken(path, Path(scratch) / str(number)) for number, path in enumerate(files)]
         names = [str(path.relative_to(directory)) for path in files]
         wanted = sorted(
-            (name.endswith(_LAST), name, file, path.name == POSITION_FILE)
+            (name.endswith(_LAST), name, file, path.name in _CHANGING)
             for name, file, path in zip(names, taken, files, strict=True)
         )
         sizes = {name: file.stat().st_size for _, name, file, _ in wanted}

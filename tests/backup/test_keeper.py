@@ -122,6 +122,27 @@ def test_an_image_at_every_interval_and_the_oldest_goes(bench):
     assert len(bench.witness.of("image_made")[-1][2]) == 1
 
 
+def test_an_image_that_was_given_a_name_stays_and_can_be_restored(bench, monkeypatch):
+    """Also when the log after it is gone with the images of its time."""
+    monkeypatch.setattr("kraft.backup.shipped_log.SEGMENT_BYTES", 100)
+    bench.advance(10)
+    bench.advance(15)
+    bench.keeper.take("before-upgrade")
+    for hour in range(1, 5):
+        bench.node.now_ms = START_MS + hour * 4_000_000
+        bench.advance(15 + 10 * hour)
+    archive = Archive.of_cluster(bench.directory, CLUSTER, None)
+    assert len(bench.images) == 3
+    assert bench.images[0] == "before-upgrade"
+    assert not list(archive.folder.glob("log-0/*16.segment"))
+    named = str(archive.folder / "before-upgrade")
+    (target,) = rehearse(open_backup(named, LATEST, None))
+    assert target.index == 15
+    with pytest.raises(BackupError, match="the backup of group 0 reaches to"):
+        rehearse(open_backup(named, Moment(time_ms=START_MS + 17 * SECOND_MS), None))
+    assert bench.reach() == 55
+
+
 def test_another_process_goes_on_where_the_first_one_was_killed(bench):
     bench.advance(10)
     bench.advance(20)

@@ -1,5 +1,7 @@
 """The shipped log: what is read is what was shipped, in order, after crashes, gaps and takeovers."""
 
+from pathlib import Path
+
 import pytest
 
 from kraft.backup.errors import BackupError, DamagedBackup
@@ -130,6 +132,39 @@ def test_old_segments_go(folder):
     names = sorted(path.name for path in (folder / "log-0").glob("*.segment"))
     assert [int(name[:16]) for name in names] == [31, 41]
     assert list(log.entries(LogPosition(30, 2, 0))) == ENTRIES[30:50]
+
+
+def test_after_an_older_image_pruned_entries_are_a_gap(folder):
+    """Of an image that was given a name, and stays longer than the log after it."""
+    for first in (11, 21, 31, 41):
+        shipped(folder, first, first + 9)
+    log_in(folder).prune(30)
+    log = log_in(folder)
+    assert list(log.entries(AFTER_10)) == []
+    assert log.gap
+    (folder / "log-0" / f"{31:016}.segment").unlink()
+    with pytest.raises(DamagedBackup, match="missing"):
+        list(log_in(folder).entries(AFTER_10))
+    (folder / "log-0" / "pruned").write_bytes(b"{}")
+    with pytest.raises(DamagedBackup, match="pruned"):
+        list(log_in(folder).entries(AFTER_10))
+
+
+def test_a_log_that_is_being_pruned_when_the_process_ends_is_sound(folder, monkeypatch):
+    """What was to be removed and is still there counts."""
+    for first in (11, 21, 31):
+        shipped(folder, first, first + 9)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            log_in(folder).prune(30)
+    log = log_in(folder)
+    assert list(log.entries(AFTER_10)) == ENTRIES[10:40]
+    assert not log.gap
+
+
+def _killed(_self):
+    raise KeyboardInterrupt
 
 
 def test_an_entry_of_another_history_is_noticed(folder):

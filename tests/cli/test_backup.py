@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kraft.backup.archive import Archive
+from kraft.backup.archive import Archive, image_name
 from kraft.cli import backup
 from kraft.cli.main import main
 from tests.backup.sources import CLUSTER, START_MS, FakeSource, Twin, history
@@ -26,7 +26,13 @@ def days(monkeypatch):
         return source
 
     monkeypatch.setattr(backup, "RemoteImage", image)
+    monkeypatch.setattr(backup, "image_name", lambda _: day(len(made)))
     return made
+
+
+def day(number):
+    """The name of the image that is made on that day."""
+    return image_name(START_MS + number * DAY_MS)
 
 
 def names(directory):
@@ -34,28 +40,35 @@ def names(directory):
 
 
 def test_all_images_stay_without_keep(tmp_path, days):
-    for day in range(4):
-        assert main(["backup", "--to", str(tmp_path), "--name", f"day-{day}"]) == 0
-    assert names(tmp_path) == [f"day-{day}" for day in range(4)]
+    for _ in range(4):
+        assert main(["backup", "--to", str(tmp_path)]) == 0
+    assert names(tmp_path) == [day(number) for number in range(4)]
     assert all(source.closed for source in days)
 
 
 def test_the_newest_images_stay(tmp_path, days, capsys):
-    for day in range(4):
-        assert main(["backup", "--to", str(tmp_path), "--name", f"day-{day}", "--keep", "2", "--json"]) == 0
-        removed = [f"day-{day - 2}"] if day > 1 else []
+    for number in range(4):
+        assert main(["backup", "--to", str(tmp_path), "--keep", "2", "--json"]) == 0
+        removed = [day(number - 2)] if number > 1 else []
         assert json.loads(capsys.readouterr().out)["removed"] == removed
-    assert names(tmp_path) == ["day-2", "day-3"]
-    assert main(["backup", "--to", str(tmp_path), "--name", "day-4", "--keep", "1"]) == 0
-    assert "removed: day-2, day-3" in capsys.readouterr().out
-    assert names(tmp_path) == ["day-4"]
+    assert names(tmp_path) == [day(2), day(3)]
+    assert main(["backup", "--to", str(tmp_path), "--keep", "1"]) == 0
+    assert f"removed: {day(2)}, {day(3)}" in capsys.readouterr().out
+    assert names(tmp_path) == [day(4)]
+
+
+def test_an_image_that_was_given_a_name_stays(tmp_path, days):
+    """It is none of those that are counted."""
+    for name in ([], ["--name", "before-upgrade"], [], []):
+        assert main(["backup", "--to", str(tmp_path), "--keep", "1", *name]) == 0
+    assert names(tmp_path) == ["before-upgrade", day(3)]
 
 
 def test_an_image_that_is_not_made_removes_none(tmp_path, days, monkeypatch):
-    for day in range(2):
-        assert main(["backup", "--to", str(tmp_path), "--name", f"day-{day}"]) == 0
-    assert main(["backup", "--to", str(tmp_path), "--name", "day-1", "--keep", "1"]) == 1
-    assert names(tmp_path) == ["day-0", "day-1"]
+    for _ in range(2):
+        assert main(["backup", "--to", str(tmp_path)]) == 0
+    assert main(["backup", "--to", str(tmp_path), "--name", day(1), "--keep", "1"]) == 1
+    assert names(tmp_path) == [day(0), day(1)]
 
 
 def test_where_a_node_keeps_its_backups_nothing_is_removed(tmp_path, days, capsys):
