@@ -176,11 +176,18 @@ class Operator:
         """Whether the cluster can lose the directory of this node until it is re-admitted.
 
         It cannot while a change is in the log of any member, also of one that is down: a majority of the
-        voters to be may need this very node. The others may be unable to elect then, and must be.
+        voters to be may need this very node. The others may be unable to elect then, and must be. Nor can it
+        before another founder has formed: the others form a cluster with the new directory then, and wait in
+        vain for a node in standby.
         """
-        if process is None or self.errands or not self.free or self.over:
+        if process is None or self.errands or not self.free or self.over or self._formed_alone(process.id):
             return False
         return all(self._can_lose(process.id, group) for group in self._groups)
+
+    def _formed_alone(self, id_: str) -> bool:
+        """Whether no other member has a directory that knows the cluster."""
+        others = [self._cluster.nodes[m.id] for m in self.configuration.members if m.id != id_]
+        return not any(node.platter.identity.cluster for node in others if not node.lost)
 
     def _can_lose(self, id_: str, group: int) -> bool:
         now = self._cluster.checks.committed[group].configuration

@@ -6,6 +6,7 @@ from tests.simulation.clients import SimulatedClient
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.history import History
 from tests.simulation.network import Weather
+from tests.simulation.operator import Operator
 from tests.simulation.world import World
 
 
@@ -125,6 +126,26 @@ def test_a_wiped_node_leaves_and_the_other_two_go_on(seed, wiped):
     assert cluster.nodes[wiped].process is None
     assert "KRAFT REPLACE" in cluster.nodes[wiped].failures[0]
     assert not cluster.nodes[wiped].platter.groups
+
+
+@SEEDS
+def test_the_operator_spares_a_directory_that_alone_knows_the_cluster(seed):
+    """If it were wiped, the other two would form another cluster with the new directory, not re-admit it."""
+    cluster = cluster_of(seed)
+    operator = Operator(cluster)
+    deaf = [cluster.nodes[id_] for id_ in ("K2", "K3")]
+    cluster.start()
+    for node in deaf:
+        assert node.process is not None
+        node.process.disk.full = True
+    assert cluster.run(60, lambda: cluster.formed)
+    alone = cluster.nodes["K1"].process
+    assert not operator.destroyable(alone)
+    for node in deaf:
+        assert node.process is not None
+        node.process.disk.full = False
+    serving(cluster)
+    assert operator.destroyable(alone)
 
 
 @SEEDS
