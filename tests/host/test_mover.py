@@ -20,6 +20,7 @@ from kraft.kv.commands import (
     Prepare,
     Put,
     Release,
+    RenewMove,
     TransactionId,
 )
 from kraft.kv.replies import CommandFailure
@@ -223,6 +224,37 @@ def test_a_stopped_move_whose_receiver_does_not_answer_holds_up_no_other():
     heal()
     assert cluster.run(10, cluster.over)
     assert cluster.host("K1").slots.group_of(0) == 0
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_change_of_the_map_is_not_repeated_at_once_where_group_0_lags(cluster, stopped):
+    """Its leader has logged it, and the replica at the node that moves slots does not know yet."""
+    leader = cluster.host(cluster.leads(1))
+    write, follow = leader.moves._requests.write, leader.slots.follow
+    times, lags = [], [True]
+
+    def counted(group, commands, size, done, *, waits=False):
+        if isinstance(commands[0], RenewMove | EndMove):
+            times.append(cluster.world.now)
+        write(group, commands, size, done, waits=waits)
+
+    def late(group, keyspace):
+        known = leader.slots.plan is not None and leader.slots.plan.moves[0].stopping == stopped
+        if not (lags and group == 0 and known):
+            follow(group, keyspace)
+
+    leader.moves._requests, leader.slots.follow = SimpleNamespace(write=counted), late
+    cluster.write(0, Cancel(1, SLOT, SLOT, leader.slots.share(0)))
+    cluster.move()
+    if stopped:
+        cluster.host("K1").moves.stop(1, cluster.answers.append)
+    assert cluster.run(5, lambda: bool(times))
+    cluster.run(5)
+    assert 3 <= len(times) <= 6, times
+    lags.clear()
+    follow(0, cluster.group(leader.id).state.machine.keyspace)
+    assert cluster.run(10, cluster.over)
+    assert cluster.host("K2").slots.group_of(SLOT) == (1 if stopped else 0)
 
 
 def test_a_planned_move_wakes_its_source(cluster):

@@ -249,7 +249,7 @@ MOVER_MUTATIONS = (
     _plant_in_mover(
         "the source thaws by itself",
         "mover",
-        "        self._ask(receiver, step, None, partial(self._told, frozen))",
+        "        self._ask(receiver, step, partial(self._told, frozen))",
         "        self._told(frozen, MoveReply(outcome=MoveOutcome.CANCELLED))",
         "the receiver may own the slots already",
     ),
@@ -262,9 +262,9 @@ MOVER_MUTATIONS = (
     ),
     _plant_in_mover(
         "a flush during the copy goes unnoticed",
-        "mover",
-        "(copy.cleared or copy.keyspace is not self._state.machine.keyspace)",
-        "(copy.keyspace is not self._state.machine.keyspace)",
+        "attempt",
+        "if copy.cleared or copy.keyspace is not self._source.keyspace:",
+        "if copy.keyspace is not self._source.keyspace:",
         "keys come back that were removed",
     ),
     _plant_in_mover(
@@ -277,8 +277,8 @@ MOVER_MUTATIONS = (
     _plant_in_mover(
         "nobody closes a move",
         "mover",
-        "self._ask(move.receiver, close, MoveOutcome.CLOSED, lambda _: self._end(move, moved=True))",
-        "self._end(move, moved=True)",
+        "            self._ask(move.receiver, close, partial(self._closed, move), move)",
+        "            self._end(move, moved=True)",
         "the receiver remembers it for good",
     ),
     _plant_in_mover(
@@ -290,10 +290,17 @@ MOVER_MUTATIONS = (
     ),
     _plant_in_mover(
         "a locked slot is waited for until the attempt is over",
-        "mover",
-        "            attempt.frozen_at = 0.0\n            self._asked = attempt",
-        "            self._asked = attempt",
+        "attempt",
+        "            self._frozen_at = 0.0\n            self._send_after(RETRY_SECONDS)",
+        "            self._froze = reply\n            self._send_after(RETRY_SECONDS)",
         "the attempt takes the slots for frozen, and activates them in the receiver",
+    ),
+    _plant_in_mover(
+        "a change of the map is repeated at each tick",
+        "mover",
+        "        self._asked = None\n        self._troubles.pause(move)\n",
+        "        self._asked = None\n",
+        "where the replica of group 0 lags, twelve entries a second are logged there",
     ),
     _plant_in_mover(
         "hidden keys are not swept",

@@ -88,8 +88,8 @@ GROUP_MUTATIONS = (
     Mutation(
         "a move that fails holds up the others of its source",
         "kraft/host/moves/mover.py",
-        "                if not self.is_idle:\n                    return\n",
-        "                return\n",
+        "            if not self.is_idle:\n                return\n",
+        "            return\n",
         "it may fail for as long as its receiver has no majority",
         test="tests/host/test_mover.py",
     ),

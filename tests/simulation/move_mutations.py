@@ -8,14 +8,14 @@ from functools import partial
 from tests.simulation.mutation import Mutation
 
 _plant = partial(Mutation, run="tests.simulation.run:run_moving")
-_MOVER = "kraft/host/moves/mover.py"
+_ATTEMPT = "kraft/host/moves/attempt.py"
 
 MOVE_MUTATIONS = (
     _plant(
         "the receiver is active before the source is frozen",
-        _MOVER,
-        "            self._freeze(attempt)\n            return",
-        "            self._activate(attempt, copy, (), ())\n            return",
+        _ATTEMPT,
+        "            self._freeze()\n            return",
+        "            self._activate(copy, MoveReply(outcome=MoveOutcome.FROZEN), (), ())\n            return",
         "what is written in between is lost, and there are two owners",
     ),
     _plant(

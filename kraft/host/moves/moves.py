@@ -7,6 +7,7 @@ from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.key_indexes import KeyIndexes
 from kraft.host.moves.move_counts import MoveCounts
+from kraft.host.moves.move_source import MoveSource
 from kraft.host.moves.mover import Mover
 from kraft.host.moves.script_copy import ScriptCopy
 from kraft.host.moves.slot_plan import PlanStep
@@ -21,6 +22,7 @@ from kraft.kv.slots import MoveState, SlotTable
 from kraft.node.status import MoveStatus
 
 COMMAND_BYTES = 64
+IMPORT_BYTES = 256 << 10  # of one Import, if a batch may have so many
 
 
 class Moves:
@@ -135,20 +137,21 @@ class Moves:
         return moving and group.raft.state.leads_with_commit
 
     def _made(self, group: Group) -> tuple[Mover, Sweeper]:
-        state, requests, clock = group.state, self._requests, self._context.clock
-        mover = Mover(
+        context, batch_bytes = self._context, self._batch_bytes
+        source = MoveSource(
             group.id,
-            state,
+            group.state,
             self._slots,
-            requests,
+            self._requests,
             self._indexes,
-            clock,
+            context.clock,
             self.counts,
-            self._context.observer,
+            context.observer,
             self._throttle,
-            self._batch_bytes,
+            min(IMPORT_BYTES, batch_bytes),
         )
-        return mover, Sweeper(group.id, state, requests, self._indexes, clock, self._batch_bytes)
+        sweeper = Sweeper(group.id, group.state, self._requests, self._indexes, context.clock, batch_bytes)
+        return Mover(source), sweeper
 
 
 _WORDS: dict[int, str] = {MoveState.OPEN: "copying", MoveState.ACTIVE: "active", MoveState.SWEEP: "cancelled"}
