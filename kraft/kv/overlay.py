@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kraft.kv.commands import Command, Step, Watched
 from kraft.kv.footprint import Footprint
-from kraft.kv.machine import FUNCTIONS, STEPS, Machine
+from kraft.kv.machine import FUNCTIONS, Machine
 from kraft.kv.overlaid_keyspace import OverlaidKeyspace
 from kraft.kv.record import Record
 from kraft.kv.replies import CommandFailure, Reply
@@ -56,13 +56,12 @@ class Overlay:
     def apply(self, commands: Sequence[Command]) -> None:
         """Apply commands for good, but for those that the base refuses: they do nothing when they are logged.
 
-        Not the steps of transactions and moves, which would need their locks here. No script is evaluated
-        after one of them in the same batch.
+        They are no steps of transactions and moves, which would need their locks here. No script is evaluated
+        after one of these in the same batch.
         """
-        plain = [command for command in commands if type(command) not in STEPS]
         if self.guarded:
-            plain = [command for command in plain if self._base.refused(command) is None]
-        self.machine.apply(self.machine.stamp, plain)
+            commands = [command for command in commands if self._base.refused(command) is None]
+        self.machine.apply(self.machine.stamp, commands)
         self.keep()
 
     def refusal(self, wanted: Footprint) -> CommandFailure | None:

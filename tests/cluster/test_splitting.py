@@ -49,16 +49,6 @@ def merge(cluster, _):
         wait_until(partial(has, cluster, 3 - int(group)), f"group {group} has no slots")
 
 
-def patient(call):
-    """What a script replies once no transfer has locked its key in the moment between evaluation and log."""
-    while True:
-        try:
-            return call()
-        except redis.ResponseError as error:
-            if not str(error).startswith("BUSY "):
-                raise
-
-
 def test_redis_py_at_all_nodes(make_cluster):
     """Counters, tokens, transactions, a bank and lists of all keys, and scripts that come and go."""
     cluster = make_cluster()
@@ -83,12 +73,12 @@ def test_redis_py_at_all_nodes(make_cluster):
                 client.function_load(LIBRARY, replace=True)
                 sha = client.script_load(SCRIPT)
                 for key in ACCOUNTS:
-                    assert patient(partial(client.fcall, "one", 1, key)) == 1
-                    assert patient(partial(client.evalsha, sha, 1, key)) == 1
+                    assert client.fcall("one", 1, key) == 1
+                    assert client.evalsha(sha, 1, key) == 1
                 client.function_delete("mine")
                 for key in ACCOUNTS:
                     with pytest.raises(redis.ResponseError, match="Function not found"):
-                        patient(partial(client.fcall, "one", 1, key))
+                        client.fcall("one", 1, key)
                 loads.append(1)
 
     def until_loaded(_, __):

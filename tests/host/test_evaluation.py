@@ -8,12 +8,14 @@ from kraft.host.requests.proposal import Proposal
 from kraft.kv.commands import (
     Activate,
     Exec,
+    Forget,
     Freeze,
     Increment,
     Look,
     Once,
     Open,
     Put,
+    Resolve,
     ScriptCall,
     Watched,
     calls_script,
@@ -22,9 +24,10 @@ from kraft.kv.machine import Machine
 from kraft.kv.move_reply import MoveOutcome, move_reply
 from kraft.kv.replies import CommandFailure, encode_replies
 from kraft.kv.slots import SLOTS
+from kraft.kv.transaction_reply import StepOutcome, transaction_reply
+from tests.kv.group_states import NOW, prepare, t
 from tests.server.fakes import FakeClock
 
-NOW = 1_700_000_000_000
 PRINT, OTHER = bytes(16), bytes(15) + b"x"  # fingerprints
 
 
@@ -133,6 +136,26 @@ def test_a_script_waits_for_the_next_batch_after_a_step_of_a_move() -> None:
     reply, _ = machine.apply(NOW, evaluation.commands)
     assert move_reply(reply).outcome is MoveOutcome.ACTIVE
     assert answered(machine, *[proposal.commands for proposal in evaluation.left]) == [[1], "OK"]
+
+
+def test_a_script_waits_for_the_end_of_a_transaction_that_is_in_its_own_message() -> None:
+    """A node sends both together. The lock is gone when the batch is applied, but was there before.
+
+    What came after the script waits as well, so that no client's commands change their order. Steps do not,
+    nor does another message.
+    """
+    machine, counter = Machine(), Counter()
+    assert prepare(machine, t(), Put(b"a", b"5")).outcome is StepOutcome.PREPARED
+    waits = (call(b"c"), Once(b"t", PRINT, call(b"a"), 1000), Put(b"b", b"2"))
+    message = (Resolve(t(), True), Put(b"b", b"1"), *waits, Forget(t(), 1))
+    evaluation = evaluated(machine, message, (Put(b"d", b"1"),), counter=counter)
+    replies = with_evaluated(machine.apply(NOW, evaluation.commands), evaluation.replies)
+    assert replies[1:5] == ["OK", *[CommandFailure.LOCKED] * 3]
+    assert transaction_reply(replies[5]).outcome is StepOutcome.FORGOTTEN
+    assert replies[6] == "OK"
+    assert (machine.keyspace.get(b"a"), machine.keyspace.get(b"b")) == (b"5", b"1")
+    assert counter.calls == 0
+    assert answered(machine, waits) == [[1], [6], "OK"]
 
 
 def test_what_is_refused_is_not_seen_by_the_scripts_after_it() -> None:

@@ -296,8 +296,8 @@ CROSS_GROUP_MUTATIONS = (
     _plant(
         "a script runs in a group that its keys have left",
         "kraft/host/requests/evaluation.py",
-        "        refused = self._overlay.refusal(names)\n",
-        "        refused = None\n",
+        "        return self._overlay.refusal(declared(command)) if self._overlay.guarded else None\n",
+        "        return None\n",
         "it sees what the keys were, or its error tells of a foreign key",
         test=_MOVED,
     ),

@@ -15,8 +15,8 @@ SCRIPT_MUTATIONS = (
     Mutation(
         "a script does not see the commands before it",
         "kraft/host/requests/evaluation.py",
-        "                    self._overlay.apply((command,))\n",
-        "",
+        "                        self._overlay.apply((command,))\n",
+        "                        pass\n",
         "what an earlier command of the batch writes is there for a script",
         100,
     ),
@@ -104,6 +104,22 @@ SCRIPT_MUTATIONS = (
         test="tests/host/test_evaluation.py",
     ),
     Mutation(
+        "a script is evaluated after the end of a transaction in its own message",
+        "kraft/host/requests/evaluation.py",
+        "CommandFailure.LOCKED if stepped else self._refusal(command)",
+        "self._refusal(command)",
+        "what the transaction wrote is not on the overlay, and its lock is gone when the batch is applied",
+        test="tests/host/test_evaluation.py",
+    ),
+    Mutation(
+        "what came after a script that waits is done before it",
+        "kraft/host/requests/evaluation.py",
+        "                elif held_up:\n",
+        "                elif False:\n",
+        "the commands of one connection keep their order",
+        test="tests/host/test_evaluation.py",
+    ),
+    Mutation(
         "a script that comes back from the leader is logged as it is",
         "kraft/host/requests/writes.py",
         "done, commands, size, now, scripted=scripted)\n        self._turns.post(",
@@ -114,7 +130,7 @@ SCRIPT_MUTATIONS = (
     Mutation(
         "what is refused is seen by the scripts after it",
         "kraft/kv/overlay.py",
-        "            plain = [command for command in plain if self._base.refused(command) is None]\n",
+        "            commands = [command for command in commands if self._base.refused(command) is None]\n",
         "            pass\n",
         "the machine does not do it, so the script rests on what is not there",
         test="tests/host/test_evaluation.py",
@@ -122,8 +138,8 @@ SCRIPT_MUTATIONS = (
     Mutation(
         "a script is evaluated although its key is frozen",
         "kraft/host/requests/evaluation.py",
-        "        return refused is not None\n",
-        "        return refused is CommandFailure.NOT_OWNER\n",
+        "                    if refused is None:\n",
+        "                    if refused is not CommandFailure.NOT_OWNER:\n",
         "its error tells a value that has changed in the receiver",
         test="tests/host/test_evaluation.py",
     ),

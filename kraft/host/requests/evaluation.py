@@ -15,7 +15,7 @@ import msgspec
 from kraft.host.ports import ScriptEffects, ScriptEvaluator
 from kraft.host.requests.leader_clock import NONE
 from kraft.host.requests.proposal import Proposal
-from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, Watched, calls_script
+from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, calls_script
 from kraft.kv.excerpt import Excerpts
 from kraft.kv.footprint import declared, first_key
 from kraft.kv.machine import STEPS, Machine
@@ -80,18 +80,42 @@ class Evaluation:
                 del self.proposals[number:]
                 return
             self._size = 0
+            held_up = False  # what a client has sent after a script that waits has to wait, too
             for command in proposal.commands:
-                if calls_script(command):
-                    yield from self._called(command)
+                if type(command) in STEPS:
+                    stepped = True
+                    self.commands.append(command)
+                elif held_up:
+                    self._refuse(CommandFailure.LOCKED)
+                elif calls_script(command):
+                    refused = CommandFailure.LOCKED if stepped else self._refusal(command)
+                    if refused is None:
+                        yield from self._called(command)
+                    else:
+                        self._refuse(refused)
+                        held_up = refused is CommandFailure.LOCKED
                 else:
-                    self._overlay.apply((command,))
+                    if not stepped:
+                        self._overlay.apply((command,))
                     self.commands.append(command)
             total += self._size
-            stepped = stepped or not STEPS.isdisjoint(map(type, proposal.commands))
+
+    def _refusal(self, command: Any) -> CommandFailure | None:
+        """Why a script or transaction may not have its declared keys; None when it may.
+
+        It would see what is old, and tell it in an error.
+        """
+        return self._overlay.refusal(declared(command)) if self._overlay.guarded else None
+
+    def _refuse(self, refused: CommandFailure) -> None:
+        """Log nothing in place of a command, and reply `refused`, whatever holds when that is applied.
+
+        LOCKED makes it wait, and come again.
+        """
+        self.replies[len(self.commands)] = refused
+        self.commands.append(_NOTHING)
 
     def _called(self, command: Any) -> Iterator[None]:
-        if self._overlay.guarded and self._is_refused(command):
-            return
         if type(command) is Once:
             logged = yield from self._once(command)
         elif type(command) is Exec:
@@ -103,18 +127,6 @@ class Evaluation:
             yield
         self._overlay.keep()
         self.commands.append(logged)
-
-    def _is_refused(self, command: Any) -> bool:
-        """Whether a script or transaction may not have its declared keys: then it is not evaluated."""
-        names = declared(command)
-        refused = self._overlay.refusal(names)
-        if refused is CommandFailure.NOT_OWNER:
-            self.replies[len(self.commands)] = CommandFailure.NOT_OWNER
-            self.commands.append(_NOTHING)
-        elif refused is CommandFailure.LOCKED:  # it would see what is old, and tell it in an error
-            keys = [Watched(key, 0, 0) for key in (*names.written, *names.read) if isinstance(key, bytes)]
-            self.commands.append(msgspec.structs.replace(_NOT_AGAIN, watched=tuple(keys)))  # it will wait
-        return refused is not None
 
     def _script(self, script: ScriptCall, *, logged: bool = False) -> ScriptEffects:
         done = self._evaluator.evaluate(self._overlay, script, self._size, logged=logged)
@@ -171,7 +183,7 @@ class Evaluation:
 
 
 _NOTHING = Evaluated((), b"", ())
-"""In place of a script whose declared keys are in slots of another group."""
+"""In place of what is refused here."""
 
 
 def with_evaluated(replies: Sequence[Reply], evaluated: dict[int, Reply]) -> list[Reply]:
