@@ -6,6 +6,7 @@ elsewhere (an atomic group), which is right, because the star after it takes wha
 
 import re
 from collections.abc import Callable, Sequence
+from operator import methodcaller
 
 Match = Callable[[bytes], object]
 """Whether a key matches: a value that is true, or false."""
@@ -19,9 +20,19 @@ def key_pattern(pattern: bytes) -> Match | None:
 
 def any_pattern(patterns: Sequence[bytes]) -> Match:
     """Whether a key matches one of the patterns. It takes the time of all of them, one after the other."""
+    prefixes = tuple(map(key_prefix, patterns))
+    if None not in prefixes:  # as usual: a third of the time
+        return methodcaller("startswith", prefixes)
     return re.compile(b"|".join(map(_expression, patterns)) or _NOTHING, re.DOTALL).match
 
 
+def key_prefix(pattern: bytes) -> bytes | None:
+    """What a key has to begin with, if a pattern asks for nothing else: `app:*`, and no other wildcards."""
+    prefix = pattern[:-1]
+    return prefix if pattern[-1:] == b"*" and not any(byte in _SPECIAL for byte in prefix) else None
+
+
+_SPECIAL = b"*?[\\"
 _ANYTHING = rb"(?>.*)\Z"
 _NOTHING = b"(?!)"
 

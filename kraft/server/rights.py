@@ -1,23 +1,21 @@
 """The rights of a user, made for speed: whether it may run a command on the keys of a request.
 
 A session without limits has none of this (`SessionState.rights` is None). For the others the decision on a
-command whose keys need no look is remembered in `Rights.free`, and for a command with one key one expression
-for all patterns that allow it, in `Rights.matches`: so neither costs a call of Python.
+command whose keys need no look is remembered in `Rights.permits`, and for a command with one key one function
+in C for all patterns that allow it: so neither costs a call of Python.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from kraft.acl.catalog import Catalog
 from kraft.acl.user import READ, READ_WRITE, Selector, User, encode_user
-from kraft.glob import Match, any_pattern, key_pattern
+from kraft.glob import Match, any_pattern, key_pattern, key_prefix
 from kraft.kv.key_order import prefix_end
 from kraft.resp.values import Request
-
-_SPECIAL = b"*?[\\"
 
 Range = tuple[bytes, bytes | None]
 """Keys from the first one on and before the second one, None for no end."""
@@ -95,21 +93,28 @@ class Controlled(Protocol):
         """What becomes of the keys: READ and WRITE, the last element for all that are left."""
 
 
-class Rights:
-    """What a user may do. `free` are commands that it may run with any arguments.
+def _any(_: bytes) -> object:
+    return True
 
-    `matches` is about commands whose first argument is their only key: if the key matches, the request is
-    allowed, else `allows` decides. If options decide what becomes of the key, the match is for all of them.
+
+FREE: Final[Match] = _any
+"""In the place of a match: a command may be run with any arguments, also with none."""
+
+
+class Rights:
+    """What a user may do. `permits` has what is known of a command: FREE if it may be run with any arguments.
+
+    Where the first argument is the only key it is a match: if the key matches, the request is allowed, else
+    `allows` decides. If options decide what becomes of the key, the match is for all of them.
     With `refusal` every command is refused with that text, apart from those with which a client logs in.
     """
 
-    __slots__ = ("_plain", "_selectors", "encoded", "free", "matches", "refusal", "user")
+    __slots__ = ("_plain", "_selectors", "encoded", "permits", "refusal", "user")
 
     def __init__(self, user: User, catalog: Catalog, refusal: str = "") -> None:
         self.user = user
         self.encoded = encode_user(user)
-        self.free: set[object] = set()
-        self.matches: dict[object, Match] = {}
+        self.permits: dict[object, Match] = {}
         self.refusal = refusal
         self._plain: dict[object, Match] = {}  # the same for requests without options, if these decide
         self._selectors = [SelectorRights(selector, catalog) for selector in user.selectors]
@@ -130,7 +135,7 @@ class Rights:
                 if command.inner is not None:
                     return self.denial(command.inner, request[command.inner_at :])
                 if selector.regardless(command):
-                    self.free.add(command)
+                    self.permits[command] = FREE
                 else:
                     self._remember(command)
                 return None
@@ -140,10 +145,10 @@ class Rights:
 
     def _remember(self, command: Controlled) -> None:
         """Remember the patterns of all selectors that have a command with one key."""
-        if not command.one_key or command in self.matches:
+        if not command.one_key or command in self.permits:
             return
         plain = command.access([b""] * command.low)[0]
-        self.matches[command] = self._match(command.name, READ_WRITE if command.varies else plain)
+        self.permits[command] = self._match(command.name, READ_WRITE if command.varies else plain)
         if command.varies:
             self._plain[command] = self._match(command.name, plain)
 
@@ -165,9 +170,9 @@ class SelectorRights:
             (each.access, key_pattern(each.pattern)) for each in selector.keys
         ]
         self._prefixes = [
-            (each.access, each.pattern[:-1])
+            (each.access, prefix)
             for each in selector.keys
-            if each.pattern[-1:] == b"*" and not any(byte in _SPECIAL for byte in each.pattern[:-1])
+            if (prefix := key_prefix(each.pattern)) is not None
         ]
 
     def regardless(self, command: Controlled) -> bool:

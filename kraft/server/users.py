@@ -23,7 +23,7 @@ from kraft.server.access_log import CERTIFICATE, COMMAND, KEY, LUA, MULTI, TOPLE
 from kraft.server.errors import ABORTED_BECAUSE, NO_AUTH, OLD_USERS, Rejected, printable
 from kraft.server.listed_session import ListedSession, client_line
 from kraft.server.ports import NodeHost, ServerObserver
-from kraft.server.rights import Controlled, Denial, Reason, Rights
+from kraft.server.rights import FREE, Controlled, Denial, Reason, Rights
 from kraft.server.session_state import SessionState
 
 CHECK_SECONDS = 1.0  # between two looks at the age of what this node knows
@@ -267,8 +267,8 @@ class Users:
             if len(self._compiled) >= COMPILED_MAX:
                 self._compiled.clear()
             rights = self._compiled[user] = Rights(decode_user(user), self.catalog)
-        match = rights.matches.get(command)
-        if command in rights.free or (match is not None and match(request[1])):
+        match = rights.permits.get(command)
+        if match is FREE or (match is not None and match(request[1])):
             return
         denial = rights.denial(command, request)
         if denial is not None:

@@ -40,6 +40,7 @@ from kraft.server.index_segment import IndexSegment
 from kraft.server.multi_state import MultiState, Queued
 from kraft.server.placement import SEVERAL, Placement
 from kraft.server.port import ClientPort
+from kraft.server.rights import FREE
 from kraft.server.segments import (
     AdminSegment,
     ExecSegment,
@@ -152,7 +153,7 @@ class Validation:
         Returns the group and the size of each item where they may be in several groups, else nothing.
         """
         port, usual, rights, kind = self._port, self.usual, state.rights, spec.kind
-        items, specs, group, looked_up, free, match = segment.items, segment.specs, 0, None, False, None
+        items, specs, group, looked_up, match = segment.items, segment.specs, 0, None, None
         trivial, memory = self._groups == 1 and not port.routing.redirect, port.host.memory  # as in Routing
         full = port.memory_full or memory.leader_full or memory.bytes > port.dataset_bytes_max  # `port.full`
         places: list[tuple[int, int]] = []
@@ -166,8 +167,8 @@ class Validation:
                 passes = spec.low <= len(request) <= spec.high and size <= self.small_bytes
                 if rights is not None and passes:
                     if spec is not looked_up:  # a pipeline has one command mostly
-                        looked_up, free, match = spec, spec in rights.free, rights.matches.get(spec)
-                    if not free and (match is None or not match(request[1])):
+                        looked_up, match = spec, rights.permits.get(spec)
+                    if match is not FREE and (match is None or not match(request[1])):
                         passes, looked_up = rights.allows(spec, request), None
                 if not passes or type(request) is OversizedRequest:
                     self._check(spec, request, size, state)
@@ -211,7 +212,7 @@ class Validation:
         if not spec.low <= len(request) <= spec.high:
             raise Rejected(errors.wrong_arity(spec.name))
         rights = state.rights
-        if rights is not None and spec not in rights.free and not rights.allows(spec, request):
+        if rights is not None and rights.permits.get(spec) is not FREE and not rights.allows(spec, request):
             self._port.users.check(rights, spec, request, state)
         self.check_size(spec, request, size)
 
@@ -277,7 +278,7 @@ class Validation:
         """
         if state.multi is not None:
             return None if spec.immediate else self._queue(queue, state, state.multi, QueueSegment(now))
-        allowed = state.rights is None or spec in state.rights.free
+        allowed = state.rights is None or state.rights.permits.get(spec) is FREE
         if len(queue) == 1 or len(queue[0]) > 1 or not allowed:
             return None
         state.multi = MultiState()
@@ -332,7 +333,7 @@ class Validation:
             raise Rejected(unknown.text if isinstance(unknown, Error) else errors.unknown_subcommand(request))
         if spec.no_multi:
             raise Rejected(errors.NOT_IN_TRANSACTION)
-        if state.rights is not None and spec not in state.rights.free:
+        if state.rights is not None and state.rights.permits.get(spec) is not FREE:
             self._port.users.check(state.rights, spec, request, state)
         if spec.name == once.NAME:
             return _queued_token(request, spec, multi)

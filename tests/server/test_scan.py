@@ -211,7 +211,13 @@ def test_none_of_them_is_possible_in_a_transaction():
     assert client.run("EXEC").startswith(b"-EXECABORT")
 
 
-@pytest.mark.parametrize("patterns", [[], ["a*"], ["a*", "*b", "a?c"], ["[ab", "*"], ["", "a|b"]])
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        *([], ["a*"], ["a*", "*b", "a?c"], ["[ab", "*"], ["", "a|b"], ["a*", "[ab"], ["a*", "a|*"], ["*"]),
+        *(["a\\*"], ["b**"], ["\\[ab*"], ["a*b*"], ["[*"]),
+    ],
+)
 def test_one_expression_for_several_patterns_matches_what_one_of_them_does(patterns):
     words = [pattern.encode() for pattern in patterns]
     together = any_pattern(words)

@@ -20,7 +20,7 @@ from kraft.server.commands.partition import GroupOf
 from kraft.server.commands.spec import CommandContext, ScriptSpec, WriteSpec
 from kraft.server.errors import CrossSlot, Rejected
 from kraft.server.multi_state import MultiState, Queued
-from kraft.server.rights import Denial, Reason, Rights
+from kraft.server.rights import FREE, Denial, Reason, Rights
 
 
 def multi(context: CommandContext, _: Request) -> Reply:
@@ -116,7 +116,7 @@ def _permitted(context: CommandContext, rights: Rights, multi: MultiState, queue
     """
     if isinstance(queued.step, Error):
         return queued
-    denial = None if queued.spec in rights.free else rights.denial(queued.spec, queued.request)
+    denial = None if rights.permits.get(queued.spec) is FREE else rights.denial(queued.spec, queued.request)
     if denial is None:
         if isinstance(queued.step, kv.ScriptCall) and queued.step.user != rights.encoded:
             return replace(queued, step=replace(queued.step, user=rights.encoded))
