@@ -411,15 +411,17 @@ def test_a_backup_is_taken_on_demand_and_old_ones_go(make_cluster, tmp_path):
     )
     cluster.start()
     node = cluster["K1"]
-    for name in ("one", "two", "three"):
-        answer = node.order("BACKUP", name)
+    made = []
+    for name in ([], ["before-upgrade"], [], []):
+        answer = node.order("BACKUP", *name)
         assert not isinstance(answer, Refusal), answer
-    assert "already" in node.order("BACKUP", "three")
+        made.append(maps([answer])[0]["name"])
+    assert "already" in node.order("BACKUP", "before-upgrade")
     assert "no name of an image" in node.order("BACKUP", "../three")
     listed = kraft("backup", "list", tmp_path / "b", "--json")["clusters"]
-    assert [each["name"] for each in listed[0]["images"]] == ["two", "three"]
+    assert [each["name"] for each in listed[0]["images"]] == made[1:]
     told = kraft("backup", "list", tmp_path / "b")
-    assert "three" in told
+    assert "before-upgrade" in told
 
 
 def test_a_node_without_a_directory_says_what_to_do(shared_cluster):
