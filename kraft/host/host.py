@@ -106,7 +106,7 @@ class Host:
         self.hibernation = sleep = Hibernation(config, self.groups, beats, election, spread, self._context)
         self.moves = Moves(config, self.groups, self._context, self.transactions, self.indexes, sleep.wake)
         self.memory = DataMemory(self.groups, sleep, background)
-        self._placer = Placer(groups, self._context, self.transactions, self.read)
+        self._placer = Placer(groups, self._context, self.transactions, self.read, background)
         plans = (MovePlanner(self.moves, slots, clock, self.read), self._placer.commands)
         self._admin = AdminExecutor(
             groups, self._context, self.transfers, images, plans, sleep.wake, self.read, first_request=first
@@ -184,8 +184,7 @@ class Host:
         """Take a lock, or wait for it, as `LockWaits.wait`. Returns what the client calls if it leaves."""
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            again = partial(self.wait_for_lock, group, command, seconds, done)
-            return self._wait_early(group, again, done)
+            return self._wait_early(group, partial(self.wait_for_lock, group, command, seconds, done), done)
         return target.requests.lock_waits.wait(command, seconds, done)
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
@@ -272,6 +271,7 @@ class Host:
             self.transactions,
             self.moves,
             self.beats,
+            self._placer,
             self._started_at,
         )
 

@@ -12,7 +12,7 @@ from kraft.host.group.group import Group
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
 from kraft.host.moves.moves import Moves
-from kraft.host.placement.placement_view import PlacementView
+from kraft.host.placement.placer import Placer
 from kraft.host.slots import SlotMap
 from kraft.host.transactions.transactions import Transactions
 from kraft.kv.ledger import LedgerKind
@@ -30,6 +30,7 @@ def node_status(
     transactions: Transactions,
     moves: Moves,
     beats: Beats,
+    placer: Placer,
     started_at: float,
 ) -> Status:
     """The status of the node, which has started at `started_at` (monotonic seconds)."""
@@ -37,7 +38,7 @@ def node_status(
     identity = peers.formation.identity
     state = lifecycle.state
     tick_seconds = settings.tick_seconds(config)
-    replication = PlacementView(groups, peers).state.replication
+    replication = placer.view.state.replication
     return Status(
         node=identity.id,
         version=__version__,
@@ -68,6 +69,7 @@ def node_status(
         move_outcomes=moves.counts.outcomes,
         move_bytes=moves.counts.bytes,
         replication=replication,
+        misplaced_groups=placer.misplaced,
     )
 
 

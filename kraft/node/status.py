@@ -209,7 +209,8 @@ class Status:
     refused, locked or uncertain. `moves` of slots are not over; those out of groups that this node led are
     counted by outcome: moved, cancelled, or failed (an attempt), and `move_bytes` were sent for them.
     `map_version` goes up with every move that took place, from 0. With a `replication` other than 0 the
-    cluster places votes itself: so many nodes vote in each group.
+    cluster places votes itself: so many nodes vote in each group; `misplaced_groups` cannot get the voters
+    that they should have, which only the leader of group 0 counts.
     """
 
     node: str
@@ -238,3 +239,4 @@ class Status:
     move_outcomes: dict[str, int] = field(default_factory=dict)
     move_bytes: int = 0
     replication: int = 0
+    misplaced_groups: int = 0

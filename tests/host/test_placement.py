@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from kraft.host.placement.placement_commands import ALL, OWN, RETURNING
-from kraft.host.placement.placer import INCOMING_MAX
+from kraft.host.placement.placer import INCOMING_MAX, LEAVING_SECONDS
+from kraft.host.placement.replica_plan import VoteStep
 from kraft.kv import commands as kv
 from kraft.kv.placement import saved_placement
 from kraft.kv.versions import MACHINE_VERSION
@@ -310,6 +311,56 @@ def test_marks_of_nodes_that_are_gone_are_cleared_while_steps_wait(cluster):
     cluster.write(0, kv.ChangePlacement(state.version, 3, True, ("K9",)))
     assert cluster.run(10, lambda: not cluster.state.leaving)
     assert cluster.state.settling
+
+
+def test_a_mark_that_nobody_removes_the_node_for_is_cleared_after_a_minute(cluster):
+    """A backup was taken while the node was leaving, or the node that was asked to remove it has died."""
+    cluster.place(3)
+    state = cluster.state
+    cluster.write(0, kv.ChangePlacement(state.version, 3, True, ("K6",)))
+    assert cluster.run(30, lambda: not cluster.votes()["K6"])
+    assert cluster.run(20, cluster.settled), "nobody waits for it"
+    assert cluster.state.leaving == ("K6",), "a removal may be under way"
+    wait = LEAVING_SECONDS + 15  # group 0 has another leader meanwhile, which counts from its own beginning
+    assert cluster.run(wait, lambda: not cluster.state.leaving)
+    assert cluster.carried_out(admin.RebalanceReplicas())
+    assert cluster.votes()["K6"] > 0
+
+
+def misplaced(cluster):
+    """What each node counts."""
+    return {process.id: process.host.status().misplaced_groups for process in cluster.processes()}
+
+
+def test_groups_whose_votes_cannot_move_are_counted_at_the_leader_of_group_0():
+    """Three of four nodes vote while the last one is down, so nobody can take a vote of theirs."""
+    cluster = Placed(nodes=4)
+    down, leaves = [id_ for id_ in NODES[:4] if id_ != cluster.leader][:2]
+    cluster.nodes[down].crash()
+    cluster.run(5)
+    assert cluster.order(cluster.leader, admin.SetReplication(3)) == "OK"
+    others = tuple(id_ for id_ in NODES[:4] if id_ != down)
+    assert cluster.run(60, lambda: {cluster.voters(group) for group in range(1, 8)} == {others})
+    cluster.run(15)
+    assert set(misplaced(cluster).values()) == {0}
+    cluster.give(cluster.leader, admin.Remove(leaves))
+    assert cluster.run(15, lambda: sorted(misplaced(cluster).values()) == [0, 0, 7])
+    assert misplaced(cluster)[cluster.leaders(0)[0]] == 7
+    cluster.nodes[down].start()
+    assert cluster.run(60, lambda: not any(misplaced(cluster).values()))
+
+
+def test_a_step_that_is_refused_is_counted_until_no_step_is_wanted(cluster):
+    cluster.place(3)
+    cluster.run(15)  # until the leaders are spread
+    leader = cluster.leaders(0)[0]
+    placer = cluster.host(leader)._placer
+    voters = cluster.voters(1)
+    others = tuple(sorted([*voters[:2], next(id_ for id_ in NODES if id_ not in voters)]))
+    placer._waiting = [VoteStep(1, ("K1",), others)]  # as if a command had changed the voters meanwhile
+    assert cluster.run(20, lambda: misplaced(cluster)[leader] == 1)
+    assert cluster.run(60, lambda: misplaced(cluster)[leader] == 0)
+    assert cluster.voters(1) == voters
 
 
 def test_a_replacement_that_ended_half_way_is_finished_by_the_same_command(cluster):

@@ -35,9 +35,17 @@ def clusters(draw):
     return nodes, groups
 
 
+def computed(nodes, groups, *, balance, most=ALL):
+    """The plan, made in all its parts."""
+    plan = ReplicaPlan(nodes, groups)
+    for _ in plan.compute(most, balance=balance):
+        pass
+    return plan
+
+
 def planned(nodes, groups, *, balance, most=ALL):
     """The steps, and the groups after them."""
-    steps = ReplicaPlan(nodes, groups).steps(most, balance=balance)
+    steps = computed(nodes, groups, balance=balance, most=most).steps
     return steps, after(groups, steps)
 
 
@@ -118,8 +126,8 @@ def test_with_zones_of_one_size_votes_are_even_and_zones_differ(width, zones, gr
     """Every zone has the same number of nodes; at first all nodes vote in all groups."""
     nodes = [PlacedNode(f"K{number:02}", f"z{number % zones}") for number in range(width * zones)]
     ids = tuple(node.id for node in nodes)
-    plan = ReplicaPlan(nodes, [PlacedGroup(group, ids, wanted, ids[0]) for group in range(groups)])
-    steps = plan.steps(ALL, balance=True)
+    plan = computed(nodes, [PlacedGroup(group, ids, wanted, ids[0]) for group in range(groups)], balance=True)
+    steps = plan.steps
     assert len(steps) == groups
     assert max(plan.votes.values()) - min(plan.votes.values()) <= 1
     for step in steps:
@@ -191,6 +199,35 @@ def test_a_member_that_is_gone_votes_no_more():
     assert steps == [VoteStep(1, ("K1", "K2", "K9"), ("K1", "K2", "K4"))]
 
 
+def test_a_group_without_a_node_for_its_vote_is_stuck():
+    zones = {id_: id_ for id_ in ("K1", "K2", "K3", "K4")}
+    nodes = [PlacedNode(id_, zone, available=id_ != "K4") for id_, zone in zones.items()]
+    groups = [
+        PlacedGroup(1, ("K1", "K2"), 3),
+        PlacedGroup(2, ("K1", "K2"), 3, avoid=frozenset({"K3"})),
+        PlacedGroup(3, ("K1", "K2", "K3"), 3),
+        PlacedGroup(4, ("K1", "K2"), 3, fixed=True),
+    ]
+    plan = computed(nodes, groups, balance=True)
+    assert [step.group for step in plan.steps] == [1]
+    assert plan.stuck == [2]
+
+
+def test_a_large_plan_is_made_in_parts():
+    """As many nodes and groups as there can be, with the votes on a half of the nodes."""
+    nodes = [PlacedNode(f"K{number:02}", f"z{number % 3}") for number in range(64)]
+    ids = [node.id for node in nodes[:32]]
+    groups = [PlacedGroup(g, tuple(sorted(ids[(g + 11 * n) % 32] for n in range(3))), 3) for g in range(1024)]
+    plan = ReplicaPlan(nodes, groups)
+    begun = parts = 0
+    for _ in plan.compute(64, balance=True):
+        begun = begun or len(plan.steps)
+        parts += 1
+    assert begun == 0, "no step is told before the plan is made"
+    assert len(plan.steps) == 64
+    assert parts >= 1024 + 64
+
+
 @pytest.mark.slow
 def test_a_hundred_nodes_with_ten_thousand_groups_are_planned_in_five_seconds():
     """CPU seconds of this process, as other programs may run: three nodes of ten zones are added."""
@@ -204,8 +241,8 @@ def test_a_hundred_nodes_with_ten_thousand_groups_are_planned_in_five_seconds():
     gone = [PlacedNode(n.id, n.zone, leaving=n.id in ("K001", "K002", "K003")) for n in nodes]
     for changed in (more, gone):
         begun = time.process_time()
-        plan = ReplicaPlan(changed, groups)
-        steps = plan.steps(ALL, balance=True)
+        plan = computed(changed, groups, balance=True)
+        steps = plan.steps
         assert time.process_time() - begun < 5
         votes = [plan.votes[node.id] for node in changed if not node.leaving]
         moved = sum(len(set(step.voters) - set(step.before)) for step in steps)

@@ -213,4 +213,28 @@ GROUP_MUTATIONS = (
         "a node gets two votes at a time",
         test=_PLACED,
     ),
+    Mutation(
+        "a mark of a node that leaves is never dropped",
+        "kraft/host/placement/placer.py",
+        "id_ in members and now - self._leaving[id_] < LEAVING_SECONDS",
+        "id_ in members",
+        "a node whose removal nobody continues may vote again",
+        test=_PLACED,
+    ),
+    Mutation(
+        "a group whose votes nobody can take is not counted",
+        "kraft/host/placement/placer.py",
+        "        self._stuck = plan.stuck\n",
+        "",
+        "the leader of group 0 counts the groups whose votes cannot move",
+        test=_PLACED,
+    ),
+    Mutation(
+        "a refused step is forgotten",
+        "kraft/host/placement/placer.py",
+        "self._refused[step.group] = reason",
+        "pass",
+        "a group whose last step was refused is counted until a plan has none for it",
+        test=_PLACED,
+    ),
 )

@@ -1,6 +1,6 @@
 """Votes that the cluster places itself, in a run: what is still to be done when all faults are over."""
 
-from kraft.host.placement.placement_view import PlacementView
+from kraft.host.placement.replica_plan import ReplicaPlan
 from tests.simulation.cluster import SimulatedCluster
 
 STEPS = 64  # more than a run has groups
@@ -12,11 +12,13 @@ def votes_left(cluster: SimulatedCluster) -> str:
     if len(leaders) != 1:
         return "group 0 has no leader, or several"
     host = leaders[0].host
-    view = PlacementView(host.groups, host.peers)
+    view = host._placer.view
     state = view.state
     if not state.active:
         return ""
     if view.changing:
         return "the members of a group are being changed"
-    steps = view.plan(state).steps(STEPS, balance=state.settling)
-    return ", ".join(map(str, steps)) or ("votes are being balanced" if state.settling else "")
+    plan = ReplicaPlan(*view.inputs(state, {}))
+    for _ in plan.compute(STEPS, balance=state.settling):
+        pass
+    return ", ".join(map(str, plan.steps)) or ("votes are being balanced" if state.settling else "")

@@ -8,6 +8,7 @@ from functools import partial
 
 from kraft.host.membership import targets
 from kraft.host.placement.placement_view import PlacementView
+from kraft.host.placement.replica_plan import ReplicaPlan
 from kraft.host.requests.proposal import WriteOutcome
 from kraft.host.requests.round import ReadDone, ReadOutcome, View
 from kraft.host.transactions.ports import GroupRequests
@@ -73,25 +74,34 @@ class PlacementCommands:
             done(outcome)
             return
         state = saved_placement(outcome.keyspace.ledger)
-        if isinstance(command, ShowReplication):
-            done(self._shown(state))
-        elif isinstance(command, SetReplication):
+        if isinstance(command, SetReplication):
             self._set(state, command, done)
+        elif isinstance(command, ShowReplication):
+            self._show(state, done)
         elif not state.replication:
             done(AdminRefused(RETURNING if state.active else ALL))
         else:
-            self._rebalance(command, state, done)
+            planned = partial(self._rebalance, command, state, done)
+            self._view.plan(state, STEPS_TOLD, balance=True, done=planned)
 
-    def _shown(self, state: PlacementState) -> dict[str, object]:
-        steps = self._view.plan(state).steps(STEPS_TOLD, balance=state.settling) if state.active else ()
-        return {
-            "replication": state.replication or "all",
-            "settling": int(state.settling),
-            "leaving": list(state.leaving),
-            "steps": len(steps),
-            "votes": self._view.votes(),
-            "zones": {id_: self._view.peers.zone(id_) for id_ in self._view.members},
-        }
+    def _show(self, state: PlacementState, done: AdminDone) -> None:
+        shown = partial(self._shown, state, done)
+        if state.active:
+            self._view.plan(state, STEPS_TOLD, balance=state.settling, done=shown)
+        else:
+            shown(None)
+
+    def _shown(self, state: PlacementState, done: AdminDone, plan: ReplicaPlan | None) -> None:
+        done(
+            {
+                "replication": state.replication or "all",
+                "settling": int(state.settling),
+                "leaving": list(state.leaving),
+                "steps": 0 if plan is None else len(plan.steps),
+                "votes": self._view.votes(),
+                "zones": {id_: self._view.peers.zone(id_) for id_ in self._view.members},
+            }
+        )
 
     def _set(self, state: PlacementState, command: SetReplication, done: AdminDone) -> None:
         replication = command.replication
@@ -118,12 +128,13 @@ class PlacementCommands:
             return f"{named} would be given votes: remove or promote the learners first, or repeat with FORCE"
         return ""
 
-    def _rebalance(self, command: RebalanceReplicas, state: PlacementState, done: AdminDone) -> None:
-        steps = self._view.plan(state).steps(STEPS_TOLD, balance=True)
+    def _rebalance(
+        self, command: RebalanceReplicas, state: PlacementState, done: AdminDone, plan: ReplicaPlan
+    ) -> None:
         told: list[object] = [
-            {"group": step.group, "voters": list(step.before), "to": list(step.voters)} for step in steps
+            {"group": step.group, "voters": list(step.before), "to": list(step.voters)} for step in plan.steps
         ]
-        if command.dry or not steps:
+        if command.dry or not told:
             done(told)
             return
         change = ChangePlacement(state.version, state.replication, True, state.leaving)

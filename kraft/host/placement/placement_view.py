@@ -1,8 +1,9 @@
 """What this node knows of the nodes, zones and votes of its cluster, as the arguments of a plan."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from kraft.host.background import Background
 from kraft.host.group.group import Group
 from kraft.host.membership.peers import Peers
 from kraft.host.placement.replica_plan import PlacedGroup, PlacedNode, ReplicaPlan
@@ -10,16 +11,18 @@ from kraft.kv.placement import UNPLACED, PlacementState, saved_placement
 from kraft.raft.membership.configuration import NOBODY
 
 Inputs = tuple[tuple[PlacedNode, ...], tuple[PlacedGroup, ...]]
+Planned = Callable[[ReplicaPlan], None]
 
 FIRST_GROUP_VOTERS = 5  # at least, where there are several groups: group 0 decides for all of them
 
 
 @dataclass(frozen=True, slots=True)
 class PlacementView:
-    """The `groups` of the node, by id, and its peers."""
+    """The `groups` of the node, by id, and its peers. Plans are made in the `background`."""
 
     groups: Mapping[int, Group]
     peers: Peers
+    background: Background
 
     @property
     def state(self) -> PlacementState:
@@ -32,9 +35,14 @@ class PlacementView:
         """The ids of all members."""
         return tuple(member.id for member in self.peers.formation.members)
 
-    def plan(self, state: PlacementState) -> ReplicaPlan:
-        """How the votes are now, and how they should be by `state`."""
-        return ReplicaPlan(*self.inputs(state, {}))
+    def plan(self, state: PlacementState, most: int, *, balance: bool, done: Planned) -> None:
+        """Give `done` the first `most` steps from the votes that are to those that should be by `state`."""
+        self.compute(self.inputs(state, {}), most, balance=balance, done=done)
+
+    def compute(self, inputs: Inputs, most: int, *, balance: bool, done: Planned) -> None:
+        """Give `done` the plan of `inputs`, with the first `most` steps. It never runs inside this call."""
+        plan = ReplicaPlan(*inputs)
+        self.background.add(_parts(plan, most, balance, done))
 
     def inputs(self, state: PlacementState, avoid: Mapping[int, frozenset[str]]) -> Inputs:
         """The arguments of a plan. `avoid` has nodes that could not be given a vote of a group lately."""
@@ -86,6 +94,11 @@ class PlacementView:
         raft = group.raft.state
         fixed = _is_changing(group)
         return PlacedGroup(group.id, raft.configuration.voters, wanted, raft.leader, fixed=fixed, avoid=avoid)
+
+
+def _parts(plan: ReplicaPlan, most: int, balance: bool, done: Planned) -> Iterator[None]:
+    yield from plan.compute(most, balance=balance)
+    done(plan)
 
 
 def _is_changing(group: Group) -> bool:

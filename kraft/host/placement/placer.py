@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from kraft.host.background import Background
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.host.placement.placement_commands import PlacementCommands
@@ -24,8 +25,9 @@ from kraft.node.errors import AdminRefused
 
 LOOK_SECONDS = 1.0  # between two plans
 RETRY_SECONDS = 5.0  # after a step that failed
+LEAVING_SECONDS = 60.0  # a removal is over by then, unless the node that was asked for it has died
 AVOID_SECONDS = 30.0  # in which a group is given no vote of a node for which it has refused one
-PLAN_STEPS = 64  # of one plan: some ten milliseconds of work
+PLAN_STEPS = 64  # of one plan
 STEPS_MAX = 8  # under way at once
 INCOMING_MAX = 2  # of these, for one node
 
@@ -34,7 +36,10 @@ COMMAND_BYTES = 64
 
 
 class Placer:
-    """The steps of one node, while it leads group 0, and the `commands` about them that it is asked."""
+    """The steps of one node, while it leads group 0, and the `commands` about them that it is asked.
+
+    `view` is what the node knows of the votes.
+    """
 
     def __init__(
         self,
@@ -42,8 +47,9 @@ class Placer:
         context: GroupContext,
         requests: GroupRequests,
         read: Callable[[int, ReadDone], None],
+        background: Background,
     ) -> None:
-        self._view = view = PlacementView(groups, context.peers)
+        self.view = view = PlacementView(groups, context.peers, background)
         self.commands = PlacementCommands(view, requests, context.clock, read)
         self._observer = context.observer
         self._requests = requests
@@ -52,37 +58,78 @@ class Placer:
         self._clock = context.clock
         self._look_at = 0.0
         self._version = 0  # of the state that was planned for
+        self._planning = False
         self._done: Inputs | None = None  # of the last plan, if nothing was to be done
+        self._stuck: list[int] = []  # groups for which the last plan found no node
         self._refused: dict[int, str] = {}  # why the last step of a group failed
         self._avoid: dict[tuple[int, str], float] = {}  # group and node of such a step, until when
+        self._leaving: dict[str, float] = {}  # nodes that leave, since when this node has seen that
+
+    @property
+    def misplaced(self) -> int:
+        """How many groups cannot get the voters that they should have, as far as this node knows."""
+        return len(self._refused.keys() | set(self._stuck))
 
     def tick(self, now: float, ask: Ask) -> None:
         """One tick of the host passed, at `now` (monotonic seconds). `ask` gives a group's leader a step."""
-        first = self._view.groups.get(0)
-        if first is None or not first.raft.state.leads_with_commit:
-            self._waiting, self._done = [], None
-            self._refused.clear()
-            self._avoid.clear()
+        if not self._leads:
+            self._forget()
+            self._leaving.clear()
             return
-        state = self._view.state
+        state = self.view.state
         if state.version != self._version:
             self._version, self._look_at = state.version, now
             self._waiting, self._done = [], None
+        self._leaving = {id_: self._leaving.get(id_, now) for id_ in state.leaving}
         if not state.active:
+            self._forget()
             return
-        if not (self._waiting or self._under_way) and now >= self._look_at:
+        if not (self._planning or self._waiting or self._under_way) and now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._plan(state, now)
         self._begin(ask)
 
+    @property
+    def _leads(self) -> bool:
+        first = self.view.groups.get(0)
+        return first is not None and first.raft.state.leads_with_commit
+
+    def _forget(self) -> None:
+        self._waiting, self._done, self._stuck = [], None, []
+        self._refused.clear()
+        self._avoid.clear()
+
     def _plan(self, state: PlacementState, now: float) -> None:
         self._avoid = {place: until for place, until in self._avoid.items() if until > now}
         avoid = {group: frozenset(n for g, n in self._avoid if g == group) for group, _ in self._avoid}
-        inputs = self._view.inputs(state, avoid)
-        if inputs != self._done:
-            self._waiting = ReplicaPlan(*inputs).steps(PLAN_STEPS, balance=state.settling)
-            self._done = None if self._waiting else inputs
-        self._conclude(state)
+        inputs = self.view.inputs(state, avoid)
+        if inputs == self._done:
+            self._conclude(state, now)
+            return
+        self._planning = True
+        planned = partial(self._planned, state, inputs)
+        self.view.compute(inputs, PLAN_STEPS, balance=state.settling, done=planned)
+
+    def _planned(self, state: PlacementState, inputs: Inputs, plan: ReplicaPlan) -> None:
+        """The plan is made, of `inputs` and for `state`."""
+        self._planning = False
+        if not self._leads or self.view.state.version != state.version:
+            return  # the next tick plans for what is wanted by now
+        self._waiting = list(plan.steps)
+        self._done = None if plan.steps else inputs
+        self._note(plan)
+        self._conclude(state, self._clock.seconds())
+
+    def _note(self, plan: ReplicaPlan) -> None:
+        """Remember the groups that cannot get the voters that they should have, and tell of new ones."""
+        concerned = {step.group for step in plan.steps} | {group for group, _ in self._avoid}
+        self._refused = {group: why for group, why in self._refused.items() if group in concerned}
+        new = [group for group in plan.stuck if group not in self._stuck]
+        self._stuck = plan.stuck
+        if new:
+            more = f", and none of {len(new) - 1} other groups" if len(new) > 1 else ""
+            reason = f"no other node can be given a vote of it{more}"
+            self._observer.event("votes_not_moved", group=new[0], reason=reason)
 
     def _begin(self, ask: Ask) -> None:
         """Begin the steps that may be under way together with the others."""
@@ -112,11 +159,17 @@ class Placer:
             self._refused[step.group] = reason
             self._observer.event("votes_not_moved", group=step.group, reason=reason)
 
-    def _conclude(self, state: PlacementState) -> None:
-        """Tell group 0 what is over: that nodes have left, and that nothing is to be done any more."""
-        members, is_able = self._view.members, self._view.is_able
-        leaving = tuple(id_ for id_ in state.leaving if id_ in members)
-        waits = self._waiting or self._avoid or self._view.changing or not all(map(is_able, members))
+    def _conclude(self, state: PlacementState, now: float) -> None:
+        """Tell group 0 what is over: that nodes have left, and that nothing is to be done any more.
+
+        A node that has been leaving for long stays: nobody removes it any more. So it is with a mark that a
+        backup has brought into a new cluster.
+        """
+        members, is_able = self.view.members, self.view.is_able
+        leaving = tuple(
+            id_ for id_ in state.leaving if id_ in members and now - self._leaving[id_] < LEAVING_SECONDS
+        )
+        waits = self._waiting or self._avoid or self.view.changing or not all(map(is_able, members))
         settling = state.settling and bool(waits)
         if (leaving, settling) != (state.leaving, state.settling):
             change = ChangePlacement(state.version, state.replication, settling, leaving)

@@ -1,5 +1,6 @@
 """Which nodes should vote in which group: a pure function of nodes, zones and votes to steps.
 
+A plan of a large cluster takes a second, so it is made in small parts, between which the node does its work.
 A step gives one group other voters, in one change. First every group is *repaired*: it gets as many voters as
 it should have, none on a node that leaves, and in as many zones as there are. To *balance* is to move votes
 from nodes with many to nodes with few, where that makes no zone more crowded. The same arguments give the
@@ -7,7 +8,7 @@ same steps on every node.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -49,7 +50,11 @@ class VoteStep:
 
 
 class ReplicaPlan:
-    """The votes of all groups while steps are planned. `votes` counts those of each node."""
+    """The votes of all groups while steps are planned. `votes` counts those of each node.
+
+    When `compute` has ended, `steps` are what is to be done, in the order of the groups and at most one for
+    each, and `stuck` are the groups that need a repair for which there is no node.
+    """
 
     def __init__(self, nodes: Iterable[PlacedNode], groups: Iterable[PlacedGroup]) -> None:
         self._nodes = {node.id: node for node in sorted(nodes, key=lambda node: node.id)}
@@ -59,11 +64,13 @@ class ReplicaPlan:
         self._zones = {id_: node.zone for id_, node in self._nodes.items()}
         self._voters = {id_: group.voters for id_, group in self._groups.items()}
         self.votes = Counter(dict.fromkeys(self._nodes, 0))
+        self.steps: list[VoteStep] = []
+        self.stuck: list[int] = []
 
-    def steps(self, most: int, *, balance: bool) -> list[VoteStep]:
-        """What is to be done, at most one step for each group, in the order of the groups.
+    def compute(self, most: int, *, balance: bool) -> Iterator[None]:
+        """Plan the first `most` steps: when they are done, another plan goes on from there.
 
-        These are the first `most` steps: when they are done, another plan goes on from there.
+        Each part takes some milliseconds at most, with as many nodes and groups as there can be.
         """
         broken = []
         for id_, group in self._groups.items():
@@ -72,18 +79,24 @@ class ReplicaPlan:
             else:
                 broken.append(id_)
                 self.votes.update(self._kept(group))
+            yield
         for id_ in broken[:most]:
             group = self._groups[id_]
             self.votes.subtract(self._kept(group))
             self._voters[id_] = repaired = tuple(sorted(self._repaired(group)))
             self.votes.update(repaired)
+            yield
+        self.stuck = [id_ for id_ in broken[:most] if not self._is_changed(id_)]
         if balance and len(broken) < most:
-            self._balance(most - len(broken))
-        return [
+            yield from self._balance(most - len(broken))
+        self.steps = [
             VoteStep(id_, group.voters, self._voters[id_])
             for id_, group in self._groups.items()
-            if set(self._voters[id_]) != set(group.voters)
+            if self._is_changed(id_)
         ]
+
+    def _is_changed(self, group: int) -> bool:
+        return set(self._voters[group]) != set(self._groups[group].voters)
 
     # -- repairs
 
@@ -161,7 +174,7 @@ class ReplicaPlan:
 
     # -- balance
 
-    def _balance(self, most: int) -> None:
+    def _balance(self, most: int) -> Iterator[None]:
         """Move up to `most` votes, one after the other, while a node has two more than another one."""
         placed: dict[str, dict[int, None]] = {id_: {} for id_ in self._nodes}
         for id_, voters in self._voters.items():
@@ -169,33 +182,32 @@ class ReplicaPlan:
                 if voter in placed:
                     placed[voter][id_] = None
         stuck: set[tuple[str, str]] = set()  # pairs of nodes between which no vote can move
-        while most and (move := self._move(placed, stuck)) is not None:
+        while most and (pair := self._uneven(stuck)) is not None:
+            yield
+            donor, receiver = pair
+            group = self._movable(placed[donor.id], donor, receiver)
+            if group is None:
+                stuck.add((donor.id, receiver.id))
+                continue
             most -= 1
-            group, donor, receiver = move
-            others = [id_ for id_ in self._voters[group] if id_ != donor]
-            self._voters[group] = tuple(sorted([*others, receiver]))
-            del placed[donor][group]
-            placed[receiver][group] = None
-            self.votes[donor] -= 1
-            self.votes[receiver] += 1
-            stuck = {pair for pair in stuck if donor not in pair and receiver not in pair}
+            others = [id_ for id_ in self._voters[group] if id_ != donor.id]
+            self._voters[group] = tuple(sorted([*others, receiver.id]))
+            del placed[donor.id][group]
+            placed[receiver.id][group] = None
+            self.votes[donor.id] -= 1
+            self.votes[receiver.id] += 1
+            stuck = {(d, r) for d, r in stuck if donor.id not in (d, r) and receiver.id not in (d, r)}
 
-    def _move(
-        self, placed: dict[str, dict[int, None]], stuck: set[tuple[str, str]]
-    ) -> tuple[int, str, str] | None:
-        """The next vote to move: its group, the node that has it, and the node that gets it."""
+    def _uneven(self, stuck: Container[tuple[str, str]]) -> tuple[PlacedNode, PlacedNode] | None:
+        """The two nodes between which a vote should move next, by those that they have."""
         donors = sorted(self._staying, key=lambda node: (-self.votes[node.id], node.id))
         receivers = sorted(self._open, key=lambda node: (self.votes[node.id], node.id))
         for donor in donors:
             for receiver in receivers:
                 if self.votes[donor.id] - self.votes[receiver.id] < 2:
                     break
-                if (donor.id, receiver.id) in stuck:
-                    continue
-                group = self._movable(placed[donor.id], donor, receiver)
-                if group is not None:
-                    return group, donor.id, receiver.id
-                stuck.add((donor.id, receiver.id))
+                if (donor.id, receiver.id) not in stuck:
+                    return donor, receiver
         return None
 
     def _movable(self, groups: Iterable[int], donor: PlacedNode, receiver: PlacedNode) -> int | None:

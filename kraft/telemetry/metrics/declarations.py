@@ -412,6 +412,10 @@ MOVES = Counter(
     " which another one follows).",
     ("outcome",),
 )
+MISPLACED_GROUPS = Gauge(
+    "misplaced_groups",
+    "Groups that cannot get the voters that they should have, as the leader of group 0 knows; 0 elsewhere.",
+)
 MOVES_PLANNED = Gauge("moves_planned", "Moves of slots that are not over, as this node knows.")
 MOVE_BYTES = Counter("move_bytes_total", "Bytes of keys that this node sent to move slots.")
 MOVE_FREEZE = Histogram(

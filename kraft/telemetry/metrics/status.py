@@ -39,6 +39,7 @@ def read_status(status: Status, readings: Readings, wall_seconds: float) -> None
         readings.set(declarations.MOVES, status.move_outcomes.get(outcome, 0), outcome)
     readings.set(declarations.MOVES_PLANNED, len(status.moves))
     readings.set(declarations.MOVE_BYTES, status.move_bytes)
+    readings.set(declarations.MISPLACED_GROUPS, status.misplaced_groups)
     readings.set(declarations.MAP_VERSION, status.map_version)
     readings.set(declarations.BEATS, status.beats_sent, "sent")
     readings.set(declarations.BEATS, status.beats_received, "received")
