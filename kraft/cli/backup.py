@@ -49,7 +49,7 @@ COLUMNS = (
     TableColumn("IMAGE"),
     TableColumn("MADE"),
     TableColumn("NODE"),
-    TableColumn("KEYS", number=True),
+    TableColumn("ROWS", number=True),
     TableColumn("BYTES", number=True),
     TableColumn("STANDS AT"),
 )
@@ -157,7 +157,7 @@ def _make(chosen: argparse.Namespace, to: Path, key: BackupKey | None) -> int:
         return 0
     display().show(
         line(Span("done", GOOD), ": ", Span(folder, STRONG)),
-        line(f"{manifest.keys} keys, {manifest.bytes} bytes, {manifest.place}; read back and verified"),
+        line(f"{manifest.keys} rows, {manifest.bytes} bytes, {manifest.place}; read back and verified"),
         *([line(f"removed: {', '.join(removed)}")] if removed else []),
         line(f"next: kraft restore {folder} --data-dir DIR --id ID shows what a restore would do"),
     )
@@ -306,7 +306,7 @@ def _verify(chosen: argparse.Namespace, source: Path, key: BackupKey | None) -> 
         return 0
     for manifest in verified:
         display().show(
-            line(Span("sound", GOOD), f": {manifest.name}, {manifest.keys} keys, {manifest.place}")
+            line(Span("sound", GOOD), f": {manifest.name}, {manifest.keys} rows, {manifest.place}")
         )
     for group, count in entries.items():
         display().show(line(Span("sound", GOOD), f": {count} log entries of group {group} after it"))

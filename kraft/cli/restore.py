@@ -32,6 +32,7 @@ examples:
   kraft restore /backup --config /etc/kraft/K1.yaml --yes             id, directory and members from the file
   kraft restore /backup --config K1.yaml --at 2026-11-29T18:05:00Z    the state at this time
   kraft restore /backup --config K1.yaml --at 48211                   the state at this revision
+  kraft restore /backup/a38f0c52be71/before-upgrade --config K1.yaml  the state of this image
 
 Three founders: run it on each machine with the same --member options (or files with the same
 cluster.members), the same --at and the same --token. Without a token one is drawn and shown.
@@ -56,7 +57,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--member", action="append", metavar="ID=HOST:PORT", help="each founder of a cluster of several nodes"
     )
     parser.add_argument("--token", help="the same on all founders of a cluster of several nodes")
-    parser.add_argument("--at", metavar="TIME|REVISION", help="default: the latest state")
+    parser.add_argument("--at", metavar="TIME|REVISION|latest", help="default: latest; of one image, its own")
     parser.add_argument("--key-file", metavar="FILE", help="of an encrypted backup")
     parser.add_argument(
         "--yes", action="store_true", help="do it; without it everything is only read and shown"
@@ -127,7 +128,7 @@ def _checked(option: str, convert: Any, text: str) -> str:
 def run(chosen: argparse.Namespace) -> int:
     """Show what a restore would do, and do it if asked to. Returns the exit status."""
     target = _Target(chosen)
-    moment = LATEST
+    moment: Moment | None = None
     if chosen.at is not None:
         try:
             moment = parse_moment(chosen.at)
@@ -136,14 +137,13 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         key = BackupKey.read(chosen.key_file)
         refuse_used_directory(target.directory)
-        with local(chosen.source, key, moment) as source:
-            backup = restoration.open_backup(str(source), moment, key)
-            return _run(chosen, target, backup, moment)
+        with local(chosen.source, key, moment or LATEST) as source:
+            return _run(chosen, target, restoration.open_backup(str(source), moment, key))
     except (BackupError, StorageError) as error:
         raise Failure(str(error)) from None
 
 
-def _run(chosen: argparse.Namespace, target: _Target, backup: Restoration, moment: Moment) -> int:
+def _run(chosen: argparse.Namespace, target: _Target, backup: Restoration) -> int:
     founders = founders_of(target.members, target.token, backup.manifest)
     identity = None
     with display().work(f"reading {backup.folder}", "bytes" if chosen.yes else "keys") as report:
@@ -156,7 +156,7 @@ def _run(chosen: argparse.Namespace, target: _Target, backup: Restoration, momen
     if chosen.json:
         print(json.dumps(facts(target, backup, targets, identity), indent=2))
     else:
-        display().show(*_report(target, backup, moment, targets, identity))
+        display().show(*_report(target, backup, targets, identity))
     return 0
 
 
@@ -192,18 +192,17 @@ def facts(
 def _report(
     target: _Target,
     backup: Restoration,
-    moment: Moment,
     targets: Sequence[GroupTarget],
     identity: Identity | None,
 ) -> Iterator[Line]:
-    manifest = backup.manifest
+    manifest, moment = backup.manifest, backup.moment
     yield _labelled("image", f"{backup.folder}, made {when(manifest.created_ms)} by {manifest.node}")
     yield _labelled("moment", str(moment))
     for each in targets:
         place = f"group {each.group}: " if len(targets) > 1 else ""
         ends = f"{place}index {each.index}, {when(each.stamp_ms)}"
         if identity is not None:
-            ends += f", revision {each.revision}, {each.keys} keys, sum {each.sum[:12]}"
+            ends += f", revision {each.revision}, {each.keys} rows, sum {each.sum[:12]}"
         elif moment.revision is not None:
             ends = f"{place}at most index {each.index}: where the revision is shows when it is done"
         elif len(targets) > 1:

@@ -172,7 +172,7 @@ class FilePath:
 class RestoreMoment:
     """A moment to restore."""
 
-    form: str = "a time such as `2026-11-29T18:05:00Z`, or a revision"
+    form: str = "a time such as `2026-11-29T18:05:00Z`, a revision, or `latest`"
 
     def convert(self, text: str) -> Moment:
         return parse_moment(text)

@@ -7,7 +7,6 @@ from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError
 from kraft.config import Config
 from kraft.host.membership.formation import cluster_id
-from kraft.moment import LATEST
 from kraft.process.failure import CannotStart
 from kraft.storage.directory import RESTORING_FILE
 from kraft.storage.errors import StorageError
@@ -31,7 +30,7 @@ def restore_first(config: Config, telemetry: Telemetry) -> None:
         return
     members = list(config.cluster.members.items()) or [(config.node.id, config.peer.advertise)]
     try:
-        backup = open_backup(wanted.source, wanted.at or LATEST, BackupKey.read(wanted.key_file))
+        backup = open_backup(wanted.source, wanted.at, BackupKey.read(wanted.key_file))
         founders = founders_of(members, wanted.token or secrets.token_hex(8), backup.manifest)
         identity, groups = restore(backup, str(data), config.node.id, founders, cluster_id)
     except (BackupError, StorageError) as error:

@@ -67,6 +67,18 @@ def test_the_last_state_is_restored_without_a_moment(tmp_path):
     assert content(opened(tmp_path / "data")) == wanted(Twin().apply(history(1, 30)))
 
 
+def test_an_image_that_is_named_is_restored_as_it_is(tmp_path):
+    """What was deleted after it must not be deleted again. On demand the log goes on from there."""
+    archive = backed_up(tmp_path / "backup", 10, 30)
+    image = archive.folder / "image"
+    _, (target,) = restored(image, tmp_path / "data", None)
+    assert (target.index, target.entries) == (10, 0)
+    assert content(opened(tmp_path / "data")) == wanted(Twin().apply(history(1, 10)))
+    _, (target,) = restored(image, tmp_path / "more", LATEST)
+    assert (target.index, target.entries) == (30, 20)
+    assert open_backup(str(tmp_path / "backup"), None, None).moment == LATEST
+
+
 def test_the_newest_image_before_the_moment_is_taken(tmp_path):
     archive = backed_up(tmp_path / "backup", 10, 30)
     make_image(archive, Twin().apply(history(1, 20)), "later", START_MS + 20 * SECOND_MS)

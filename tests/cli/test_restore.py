@@ -72,11 +72,11 @@ def test_a_moment_outside_of_the_backup(tmp_path, backup, capsys):
     image = backup / FOLDER / "image"
     assert f"Name {image.parent}, which may have" in refused(capsys, image, tmp_path / "data", "--at", early)
     text = refused(capsys, backup, tmp_path / "data", "--at", late)
-    assert "reaches to 2023-11-14 22:13:50.000 UTC: name that time, or leave out --at" in text
+    assert "reaches to 2023-11-14 22:13:50.000 UTC: name that time, or --at latest" in text
     text = refused(capsys, backup, tmp_path / "data", "--at", "99", "--yes")
-    assert "reaches to revision 60, of 2023-11-14 22:13:50.000 UTC: leave out --at" in text
+    assert "reaches to revision 60, of 2023-11-14 22:13:50.000 UTC: --at latest restores that" in text
     assert main(["restore", str(backup), "--data-dir", "x", "--id", "K1", "--at", "noon"]) == 2
-    assert "write a time such as 2026-11-29T18:05:00Z, or a revision" in capsys.readouterr().err
+    assert "a revision such as 48211, or latest" in capsys.readouterr().err
 
 
 def test_a_revision_of_several_groups(tmp_path, capsys):

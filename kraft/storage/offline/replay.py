@@ -148,7 +148,7 @@ def entries_of(backup: BackupMoment, image: GroupImage, machine: Machine | None 
     """
     moment, group = backup.moment, image.group
     log = backup.archive.shipped_log(backup.manifest.cluster, group)
-    if moment.revision is not None and image.revision >= moment.revision:
+    if moment.image or (moment.revision is not None and image.revision >= moment.revision):
         return
     reached = max(image.stamp_ms, backup.manifest.created_ms)  # it holds all that was written before that
     try:
@@ -168,10 +168,10 @@ def entries_of(backup: BackupMoment, image: GroupImage, machine: Machine | None 
         reached = max(reached, reach.reaches_ms)
     if moment.time_ms is not None and reached < moment.time_ms:
         text = f"{backup.folder.parent}: the backup of group {group} reaches to {when(reached)}"
-        raise NothingThere(f"{text}: name that time, or leave out --at for the latest state")
+        raise NothingThere(f"{text}: name that time, or --at latest")
     if moment.revision is not None and machine is not None:
         text = f"the backup reaches to revision {machine.revision}, of {when(reached)}"
-        raise NothingThere(f"{backup.folder.parent}: {text}: leave out --at for that state")
+        raise NothingThere(f"{backup.folder.parent}: {text}: --at latest restores that")
 
 
 def created_image(group: int) -> GroupImage:

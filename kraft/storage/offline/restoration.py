@@ -28,14 +28,14 @@ from kraft.backup.archive import WHAT_TO_NAME, find_image
 from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError, DamagedBackup
 from kraft.backup.image import Report, no_report
-from kraft.backup.manifest import GroupImage, Manifest
+from kraft.backup.manifest import MANIFEST_FILE, GroupImage, Manifest
 from kraft.backup.shipped_log import LogPosition
 from kraft.kv.commands import AddGroups, Command
 from kraft.kv.entry import commands_of
 from kraft.kv.errors import UnknownCommand
 from kraft.kv.machine import Machine
 from kraft.kv.versions import MACHINE_VERSION
-from kraft.moment import Moment
+from kraft.moment import LATEST, OF_THE_IMAGE, Moment
 from kraft.node.values import Identity, Received, Transaction
 from kraft.raft.membership.configuration import Base, Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
@@ -91,10 +91,15 @@ class Restoration(BackupMoment):
         return self.archive.key
 
 
-def open_backup(source: str, moment: Moment, key: BackupKey | None) -> Restoration:
-    """The image at `source` from which `moment` can be reached. Raises `BackupError`."""
+def open_backup(source: str, moment: Moment | None, key: BackupKey | None) -> Restoration:
+    """The image at `source` from which `moment` can be reached. Raises `BackupError`.
+
+    None stands for the moment of an image, if `source` is one, and else for the latest state.
+    """
     if Path(source, LOG_FILE).exists():
         raise BackupError(f"{source} is the data directory of a node, and no backup: {WHAT_TO_NAME}")
+    if moment is None:
+        moment = OF_THE_IMAGE if Path(source, MANIFEST_FILE).exists() else LATEST
     archive, folder, manifest = find_image(Path(source), moment, key)
     if moment.revision is not None and len(manifest.groups) > 1:
         counts = f"each of its {len(manifest.groups)} groups counts revisions for itself"
