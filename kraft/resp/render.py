@@ -10,6 +10,8 @@ from typing import Any
 
 from kraft.resp.values import Encoded, Error, NullArray, Push, Reply, SetOf, Verbatim
 
+BULK = b"$%d\r\n%b\r\n"  # the length of a value and the value, in both protocols
+
 
 def render(reply: Reply, protocol: int) -> bytes:
     """One reply in RESP `protocol`, 2 or 3."""
@@ -27,7 +29,7 @@ def render_many(replies: Sequence[Reply], protocol: int) -> bytes:
     rendered = []
     for reply in replies:
         if type(reply) is bytes:  # the usual reply of a read: saves a call
-            rendered.append(b"$%d\r\n%b\r\n" % (len(reply), reply))
+            rendered.append(BULK % (len(reply), reply))
         elif type(reply) is str:
             rendered.append(_USUAL.get(reply) or _status(reply, protocol))
         else:
@@ -78,7 +80,7 @@ def _status(text: str, _: int) -> bytes:
 
 
 def _bulk(value: bytes, _: int = 2) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(value), value)
+    return BULK % (len(value), value)
 
 
 def _integer(number: int, _: int) -> bytes:

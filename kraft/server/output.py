@@ -5,7 +5,7 @@ inside a reply. While the client leaves much unread, `blocked` is True: the sess
 the client has read everything. A client that leaves far too much unread is closed.
 """
 
-from kraft.resp.render import payload_bytes, render, render_many, render_plain
+from kraft.resp.render import BULK, payload_bytes, render, render_many, render_plain
 from kraft.resp.values import Push, RenderedArray, Reply
 from kraft.server.port import ClientPort
 from kraft.server.ports import Connection
@@ -47,11 +47,14 @@ class Output:
             replies = self._wanted(replies)
         if not replies:
             return
-        if replies.count("OK") == len(replies) and not state.plain:
+        first = replies[0]
+        if type(first) is bytes and len(replies) == 1 and not state.plain:
+            self.chunks.append(BULK % (len(first), first))  # the usual reply to a read, without a call
+        elif replies.count("OK") == len(replies) and not state.plain:
             self.chunks.append(_OK * len(replies))
-        elif isinstance(replies[0], RenderedArray):
-            self._send(replies[0])
-        elif (len(replies) > 1 or type(replies[0]) is list) and payload_bytes(replies) > OUTPUT_BYTES:
+        elif isinstance(first, RenderedArray):
+            self._send(first)
+        elif (len(replies) > 1 or type(first) is list) and payload_bytes(replies) > OUTPUT_BYTES:
             self.abort("output_limit")
         elif state.plain:
             self.chunks.extend(map(render_plain, replies))

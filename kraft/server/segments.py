@@ -102,7 +102,7 @@ class Segment(msgspec.Struct):
         statistics.hits += self.hits
         statistics.misses += self.misses
         spec = specs[0]
-        if specs.count(spec) == len(specs) and Error not in map(type, replies):
+        if (count == 1 or specs.count(spec) == len(specs)) and Error not in map(type, replies):
             row = statistics.commands.get(spec.name) or statistics.begin(spec.name, spec.counted_as)
             latencies = row.latencies  # `Latencies.add` without the call: most segments end here
             latencies.counts[bisect_left(BOUNDS, seconds)] += count
