@@ -6,8 +6,6 @@ backup` fetches one and verifies it, a program of its own on the same machine. W
 writes one itself.
 """
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,29 +14,19 @@ from typing import Any
 
 from bench.checkpoint import SETTINGS, medians, write, write_during
 from bench.client import order
-from bench.processes import ROOT, Address, BenchError, environment
+from bench.processes import Address, run_kraft
 from bench.progress import say
 from bench.pulse import Pulse
 from bench.restart import KEY_BYTES, VALUE_BYTES, fill
 from bench.systems import Kraft
 
 OWN = "backup: {directory: images, interval: 0s, keep: 1, ship: false}\n"  # in the folder of each node
-KRAFT = "import sys; from kraft.cli.main import main; sys.exit(main())"
 
 
 def fetched(address: Address, folder: Path) -> None:
     """Fetch an image into a new folder. Raises BenchError if that fails."""
     server = f"{address[0]}:{address[1]}"
-    done = subprocess.run(
-        [sys.executable, "-c", KRAFT, "backup", "--to", str(folder), "-s", server, "--json"],
-        env=environment(ROOT),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchError(f"kraft backup: {done.stderr.strip()}")
+    run_kraft("backup", "--to", str(folder), "-s", server, "--json")
 
 
 def trial(

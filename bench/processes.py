@@ -4,6 +4,7 @@ import itertools
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ START_SECONDS = 90.0
 STOP_SECONDS = 10.0
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 """Below the kernel's range of client ports: no client may occupy the port of a stopped node."""
+
+_KRAFT = "import sys; from kraft.cli.main import main; sys.exit(main())"
 
 _candidates = itertools.cycle(range(FIRST_PORT, LAST_PORT))
 for _ in range(os.getpid() * 37 % (LAST_PORT - FIRST_PORT)):  # two runs at once rarely try the same ports
@@ -33,6 +36,20 @@ def environment(checkout: Path = ROOT) -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPATH": str(checkout)}
+
+
+def run_kraft(*arguments: str) -> None:
+    """Run the `kraft` command of this checkout to its end. Raises BenchError if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", _KRAFT, *arguments],
+        env=environment(ROOT),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BenchError(f"kraft {arguments[0]}: {done.stderr.strip()}")
 
 
 class Address(NamedTuple):

@@ -1,14 +1,11 @@
 """Three nodes that speak TLS, or know users, to compare with those that do not."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from bench.loads import Access
-from bench.processes import ROOT, BenchError, environment
+from bench.processes import run_kraft
 from bench.systems import Kraft
 
-KRAFT = "import sys; from kraft.cli.main import main; sys.exit(main())"
 PASSWORD = "f9e2a4c81b7d6035" * 2  # of nodes that only this machine reaches; too long for a slow hash
 USERS = f"""\
 user default on nopass ~* &* +@all
@@ -27,17 +24,7 @@ class TlsKraft(Kraft):
     def start(self) -> None:
         """Make certificates, then start the nodes. Raises BenchError."""
         names = [f"n{number}=127.0.0.1" for number in range(1, self._nodes + 1)]
-        command = [sys.executable, "-c", KRAFT, "certs", "--dir", str(self._certificates), *names]
-        done = subprocess.run(
-            command,
-            env=environment(ROOT),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise BenchError(f"kraft certs: {done.stderr.strip()}")
+        run_kraft("certs", "--dir", str(self._certificates), *names)
         super().start()
 
     def secured(self, name: str, text: str) -> str:
