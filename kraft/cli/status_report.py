@@ -23,7 +23,7 @@ from kraft.cli.output.blocks import (
 )
 from kraft.cli.status_reply import StatusReply, view_of
 from kraft.node.status import SERVING
-from kraft.web import findings, overview
+from kraft.web import finding, overview
 from kraft.web.findings import DISK_FULL, VOTERS_CHANGING, diagnose
 from kraft.web.report import decode
 
@@ -152,7 +152,7 @@ def _warnings(answers: Sequence[StatusReply]) -> list[Line]:
         return []
     found = diagnose(view).findings
     explained = {each.name for each in answers if not each.healthy}  # in the table
-    told = [each for each in found if each.severity == findings.WARN and each.subject not in explained]
+    told = [each for each in found if each.severity == finding.WARN and each.subject not in explained]
     return [
         line(Span(each.subject, STRONG), ": ", Span(each.text, WARN), *_in_brackets(each.next))
         for each in told
@@ -163,7 +163,7 @@ def _moves(answers: Sequence[StatusReply]) -> list[Line]:
     """What the page says of slots that move."""
     view = view_of(answers)
     found = () if view is None else diagnose(view).findings
-    told = [each for each in found if each.topic == "slots" and each.severity == findings.NOTE]
+    told = [each for each in found if each.topic == "slots" and each.severity == finding.NOTE]
     return [line(Span(f"{each.subject}: {each.text}", NEWS)) for each in told]
 
 

@@ -5,22 +5,20 @@ search for one of them finds all three.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from kraft.kv.slots import SLOTS
 from kraft.node.status import (
-    FENCED,
     FORMING,
     LEADERLESS,
-    SERVING,
     STANDBY,
     GroupStatus,
-    MoveStatus,
     Status,
 )
 from kraft.web import next_command, overview, words
+from kraft.web.finding import BAD, NOTE, WARN, Diagnosis, Finding
 from kraft.web.report import Report
+from kraft.web.slot_findings import slot_findings
 from kraft.web.view import ClusterView, MemberReport
 
 DISK_FULL = "its disk is full: it does not vote and accepts no writes until there is space again"
@@ -29,48 +27,13 @@ LOG_TIME_AHEAD = (
     "until they have caught up, relative expiries last up to twice as long; near absolute ones are refused"
 )
 LOG_TIME_LATE = "until it has caught up, keys with an absolute expiry stay longer"
-BAD, WARN, NOTE = "bad", "warn", "note"  # not serving; serving, but needs attention; a change under way
 LAG_ENTRIES = 10_000  # as in the alert KraftFollowerLagging
 DATASET_SHARE = 0.85  # of the quota, as in the alert KraftQuotaNearlyUsed
 DISK_FREE_BYTES = 256 << 20  # enough for a checkpoint and a snapshot of a small data set
 GROUPS_NAMED_MAX = 3  # in one finding
 EXPIRY_SECONDS = 14 * 86_400  # as in the alert KraftCertificateExpiresSoon
 LOCK_SECONDS = 5.0  # as in the alert KraftTransactionStuck
-FROZEN_SECONDS = 1.0  # as in the alert KraftSlotFrozen
-MOVE_SECONDS = 60.0  # a move that is older, and whose last attempt has failed, needs a look
 CLOCK_OFFSET_MS = 1000  # from here on, keys expire noticeably early or late when leadership moves
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One problem or change.
-
-    subject: the node or group it is about; `text` goes on from that name.
-    command: what to type next, exactly; '' if there is nothing to type.
-    advice: where to type it, or what to do instead; '' if there is nothing to do but wait.
-    topic: clock, versions, slots or cluster.
-    """
-
-    severity: str
-    subject: str
-    text: str
-    command: str = ""
-    advice: str = ""
-    topic: str = "cluster"
-
-    @property
-    def next(self) -> str:
-        """Command and advice in one line."""
-        return ", ".join(filter(None, (self.command, self.advice)))
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """The state of the cluster in one line, and the findings behind it, the worst first."""
-
-    severity: str  # 'good', or the severity of the worst finding that is not a note
-    text: str
-    findings: tuple[Finding, ...]
 
 
 def diagnose(view: ClusterView) -> Diagnosis:
@@ -117,7 +80,7 @@ def _all(view: ClusterView) -> Iterator[Finding]:
     yield from _half_changed(view)
     yield from _links(view)
     yield from _versions(view)
-    yield from _slots(view)
+    yield from slot_findings(view)
 
 
 def _half_changed(view: ClusterView) -> Iterator[Finding]:
@@ -304,81 +267,6 @@ def _versions(view: ClusterView) -> Iterator[Finding]:
     own = view.own.status
     if own.machine_version_supported > own.machine_version > 0:
         yield Finding(NOTE, "cluster", overview.machine_versions(own), topic="versions")
-
-
-# -- slots --------------------------------------------------------------------------------------------
-
-
-def _slots(view: ClusterView) -> Iterator[Finding]:
-    """Slots that move, that do not get on, or that nobody can use."""
-    for group in overview.groups(view):
-        leader = overview.leader(view, group.group)
-        if leader is not None and leader.frozen_seconds > FROZEN_SECONDS:
-            age = words.duration(leader.frozen_seconds)
-            text = (
-                f"slots have been frozen for {age}, until the group that receives them tells whether it has"
-            )
-            text += " them; requests for their keys wait"
-            name, command = overview.name(view, group.group), next_command.kraft(view, "moves")
-            yield Finding(BAD, name, text, command, "docs/runbooks.md#kraftslotfrozen", "slots")
-    sources: dict[int, list[MoveStatus]] = {}
-    for move in overview.moves(view):
-        sources.setdefault(move.source, []).append(move)
-    for moves in sources.values():
-        yield _move(view, moves)
-    yield from _maps(view)
-    yield from _without_group(view)
-
-
-def _move(view: ClusterView, moves: Sequence[MoveStatus]) -> Finding:
-    """The first of the moves out of a group; the others wait for it."""
-    move, name = moves[0], f"group {moves[0].source}"
-    slots = f"slot {move.first}" if move.first == move.last else f"slots {move.first}-{move.last}"
-    age = view.own.facts.wall_seconds - move.since_ms / 1000
-    if move.problem and age > MOVE_SECONDS:
-        text = f"{slots} should move to group {move.receiver}, but could not for {words.duration(age)}"
-        text += f": {move.problem}"
-        command = next_command.kraft(view, "moves")
-        return Finding(WARN, name, text, command, "docs/runbooks.md#kraftmovestuck", "slots")
-    keys = f", {words.count(move.keys)} keys so far" if move.keys else ""
-    more = f"; {len(moves) - 1} more after that" if len(moves) > 1 else ""
-    text = f"moves {slots} to group {move.receiver}: {move.state}{keys}{more}"
-    return Finding(NOTE, name, text, topic="slots")
-
-
-def _maps(view: ClusterView) -> Iterator[Finding]:
-    """Nodes that know an older map of slots: for moments only, unless they cannot follow group 0.
-
-    One that starts, joins or has left knows none.
-    """
-    joining = {m.id for report in view.reports for m in report.status.members if m.joining}
-    versions = {
-        report.status.node: report.status.map_version
-        for report in view.reports
-        if report.status.state in (SERVING, LEADERLESS, FENCED) and report.status.node not in joining
-    }
-    newest = max(versions.values(), default=0)
-    late = sorted(node for node, version in versions.items() if version < newest)
-    if late:
-        known = words.names([str(versions[node]) for node in late])
-        text = f"{'know' if len(late) > 1 else 'knows'} version {known} of the map of slots, not {newest} yet"
-        yield Finding(NOTE, words.names(late), text, topic="slots")
-
-
-def _without_group(view: ClusterView) -> Iterator[Finding]:
-    """Slots that no group has: an earlier `kraft recover` left some, if the log of one group lacked an entry.
-
-    The leaders count, once all of them know the same map: reports of several moments may tell of one move.
-    """
-    leaders = [overview.leader(view, group.group) for group in overview.groups(view)]
-    leading = {leader.leader for leader in leaders if leader is not None}
-    versions = {report.status.map_version for report in view.reports if report.status.node in leading}
-    if len(versions) != 1 or 0 in versions or any(report.status.moves for report in view.reports):
-        return
-    missing = SLOTS - sum([leader.slots for leader in leaders if leader is not None])
-    if None not in leaders and missing > 0:
-        text = f"{words.count(missing)} slots have no group: nobody can use their keys"
-        yield Finding(BAD, "cluster", text, advice="docs/recovery.md#slots-without-a-group", topic="slots")
 
 
 # -- groups -------------------------------------------------------------------------------------------

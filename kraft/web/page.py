@@ -3,7 +3,8 @@
 from kraft.telemetry.recent.history import RANGES, TimeRange
 from kraft.web import assets, words
 from kraft.web.charts import chart_parts, charts_of, series
-from kraft.web.findings import Diagnosis, diagnose
+from kraft.web.finding import Diagnosis
+from kraft.web.findings import diagnose
 from kraft.web.glossary import explanations
 from kraft.web.html import Html, element, join
 from kraft.web.sections import SIGNS, sections

@@ -8,7 +8,7 @@ from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
 from kraft.web.columns import Column, Rest, table
 from kraft.web.event_list import event_list
-from kraft.web.findings import Diagnosis, Finding
+from kraft.web.finding import Diagnosis, Finding
 from kraft.web.glossary import term
 from kraft.web.group_sections import group_table, groups
 from kraft.web.html import Child, Html, command, element, join

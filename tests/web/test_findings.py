@@ -8,7 +8,8 @@ import pytest
 from kraft.node.status import TransferStatus
 from kraft.node.supervisor import SYSTEMD, Supervisor
 from kraft.telemetry.recent.facts import Facts
-from kraft.web.findings import BAD, CLOCK_OFFSET_MS, DISK_FREE_BYTES, LAG_ENTRIES, NOTE, WARN, diagnose
+from kraft.web.finding import BAD, NOTE, WARN
+from kraft.web.findings import CLOCK_OFFSET_MS, DISK_FREE_BYTES, LAG_ENTRIES, diagnose
 from tests.web.reports import answer, member, replica, report, silent, view, without
 
 WELL = [report("K2"), report("K3")]

@@ -7,7 +7,8 @@ import pytest
 
 from kraft.node.status import MoveStatus
 from kraft.telemetry.recent.facts import Facts
-from kraft.web.findings import BAD, NOTE, WARN, diagnose
+from kraft.web.finding import BAD, NOTE, WARN
+from kraft.web.findings import diagnose
 from kraft.web.report import Report
 from tests.web.reports import group, member, report, view, without
 

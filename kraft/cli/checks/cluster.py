@@ -6,7 +6,8 @@ from kraft import __version__
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.checks.subject import Subject
 from kraft.web import overview, words
-from kraft.web.findings import BAD, NOTE, WARN, diagnose
+from kraft.web.finding import BAD, NOTE, WARN
+from kraft.web.findings import diagnose
 
 _LEVELS = {BAD: PROBLEM, WARN: WARNING, NOTE: OK}
 
