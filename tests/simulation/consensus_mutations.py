@@ -16,8 +16,8 @@ CONSENSUS_MUTATIONS = (
         "kraft/raft/membership/configuration.py",
         "if self.target is None:\n            return self.voters",
         "if self.target is None:\n            return (*self.voters, *self.learners)",
-        "learners do not vote",
-        200,
+        "learners do not vote; as all nodes count them, the history of a run seldom shows it",
+        test="tests/raft/test_elections.py",
     ),
     Mutation(
         "entries of earlier terms committed by counting",
@@ -151,10 +151,11 @@ CONSENSUS_MUTATIONS = (
     Mutation(
         "reads without a round",
         "kraft/raft/heartbeats.py",
-        "confirmed = state.quorum.attained(rounds)",
-        "confirmed = self._round",
+        "        if alone:  # else no quorum has answered the new round yet\n"
+        "            self.confirm_reads()",
+        "        state.effects.reads.append(self._reads.pop()[1])",
         "a deposed leader would serve old values (RD 6.4)",
-        100,
+        200,
     ),
     Mutation(
         "read index without the no-op",

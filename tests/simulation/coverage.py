@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.simulation.plan import FAMILIES, KINDS
+from tests.simulation.fault_kinds import FAMILIES, KINDS
 from tests.simulation.run import Result
 
 

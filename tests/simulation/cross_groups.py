@@ -35,9 +35,9 @@ from kraft.node.errors import Uncertain
 from tests.serializability import APPEND, DONE, INFINITY, NOT_DONE, READ, UNKNOWN, Attempt, Operation, check
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.cross_group_question import Place, Question, Rewrite, element_of, name_of, values_of
+from tests.simulation.fault_kinds import KINDS
 from tests.simulation.move_faults import ACTS, MoveFaults
 from tests.simulation.network import Weather
-from tests.simulation.plan import KINDS
 from tests.simulation.process import Process
 from tests.simulation.run import MOVED_SECONDS
 from tests.simulation.slot_owners import moves_left

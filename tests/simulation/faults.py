@@ -10,13 +10,14 @@ from typing import Any
 
 from kraft.kv.versions import MACHINE_VERSION, MACHINE_VERSION_MIN
 from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.fault_kinds import Details
 from tests.simulation.move_faults import ACTS as MOVE_ACTS
 from tests.simulation.move_faults import MoveFaults
 from tests.simulation.network import Weather
 from tests.simulation.network_faults import NetworkFaults
 from tests.simulation.node import Backup, SimulatedNode
 from tests.simulation.operator import Operator
-from tests.simulation.plan import Details, Fault, Plan
+from tests.simulation.plan import Fault, Plan
 
 DAY_MS = 86_400_000
 ROLL_SECONDS = 1.0  # between two nodes of a rolling upgrade

@@ -43,6 +43,7 @@ HOST_MUTATIONS = (
         "self._lease.grant(self._raft.state.term, self._clock.seconds() + 20 * self._lease._seconds)",
         "voters bind themselves from the time of the request, and not for long",
         100,
+        run="tests.simulation.run:run_leasing",
     ),
     Mutation(
         "lease kept while handing over",
@@ -50,7 +51,8 @@ HOST_MUTATIONS = (
         "self._until = 0.0\n        self._dropped = term",
         "pass",
         "the successor need not wait for its end (RD 6.4.1)",
-        600,
+        150,
+        run="tests.simulation.run:run_leasing",
     ),
     Mutation(
         "due keys stay readable",

@@ -11,7 +11,7 @@ from kraft.kv.slots import SLOTS
 from kraft.node.admin import AdminCommand, AdminOutcome, MergeGroups, RebalanceSlots, SplitGroup
 from kraft.node.errors import Refused
 from tests.simulation.cluster import SimulatedCluster
-from tests.simulation.plan import Details
+from tests.simulation.fault_kinds import Details
 from tests.simulation.process import Process
 from tests.simulation.violation import demand
 

@@ -20,7 +20,7 @@ from tests.simulation.process import Process
 from tests.simulation.violation import demand
 
 if TYPE_CHECKING:
-    from tests.simulation.plan import Details
+    from tests.simulation.fault_kinds import Details
 
 TEND_SECONDS = 0.5
 PATIENCE_SECONDS = 45.0  # limit for an answer; the server's own limit is shorter

@@ -86,6 +86,11 @@ def run_moving(seed: int, lines: list[str] | None = None) -> Result:
     return run_plan(draw(seed, moving=True), lines)
 
 
+def run_leasing(seed: int, lines: list[str] | None = None) -> Result:
+    """As `run`; reads rely on leases."""
+    return run_plan(draw(seed, leasing=True), lines)
+
+
 def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
     """Run a plan. Raises `Violation`, or any error of the production code, when a check fails.
 
@@ -98,9 +103,8 @@ def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
         history, faults = _run(world, plan)
     except Exception as error:
         error.simulated_seconds = world.now  # type: ignore[attr-defined]
-        moves = (" --moves" if plan.moving else "") + (" --votes" if plan.placing else "")
         error.add_note(
-            f"repeat it with: python -m tests.simulation.schedule --seed {plan.seed}{moves} --trace"
+            f"repeat it with: python -m tests.simulation.schedule --seed {plan.seed}{plan.options} --trace"
         )
         raise
     return Result(

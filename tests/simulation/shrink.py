@@ -90,14 +90,10 @@ def _pieces(faults: Sequence[Fault], size: int) -> list[Sequence[Fault]]:
 
 def command_of(plan: Plan) -> str:
     """The command that repeats the run of a shrunk plan."""
-    whole = draw(plan.seed, moving=plan.moving, placing=plan.placing)
+    whole = draw(plan.seed, moving=plan.moving, placing=plan.placing, leasing=plan.leasing)
     kept = [fault.index for fault in plan.faults]
     left_out = [fault.index for fault in whole.faults if fault.index not in kept]
-    parts = ["python -m tests.simulation.schedule", f"--seed {plan.seed}"]
-    if plan.moving:
-        parts.append("--moves")
-    if plan.placing:
-        parts.append("--votes")
+    parts = ["python -m tests.simulation.schedule", f"--seed {plan.seed}{plan.options}"]
     if left_out:
         fewer = len(left_out) <= len(kept)
         some = ",".join(map(str, left_out if fewer else kept))

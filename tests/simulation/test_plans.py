@@ -1,8 +1,9 @@
 """Plans of runs, parts of plans, and the shrinking of a failing plan."""
 
 from tests.simulation.coverage import Coverage
+from tests.simulation.fault_kinds import FAMILIES, KINDS, MOVES, VOTES
 from tests.simulation.faults import ACTS
-from tests.simulation.plan import FAMILIES, FAMILIES_MIN, KINDS, MOVES, VOTES, Plan, draw
+from tests.simulation.plan import FAMILIES_MIN, Plan, draw
 from tests.simulation.run import Result, run, run_plan
 from tests.simulation.schedule import main
 from tests.simulation.shrink import command_of, shrink
@@ -76,6 +77,13 @@ def test_shrinking_finds_the_two_faults_that_matter():
     assert str(error) == "planted"
     assert smaller.clients == 1
     assert smaller.seconds < 2 * plan.faults[-1].at
+
+
+def test_a_plan_whose_reads_rely_on_leases_is_repeated_as_such():
+    plans = [draw(seed, leasing=True) for seed in range(12)]
+    assert all(plan.leases for plan in plans)
+    assert not all(draw(plan.seed).leases for plan in plans)
+    assert "--leases" in command_of(plans[0])
 
 
 def test_the_command_of_a_smaller_plan_makes_the_same_plan(capsys):
