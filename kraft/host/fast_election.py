@@ -8,7 +8,8 @@ rank decides for each group which survivor asks first (`leader_order`), and a lo
 interval. A node asks for many groups in the same turn: their prevotes leave in one frame per peer, and their
 votes are one disk transaction. Rank counts for liveness only: nodes that see others live may ask at the same
 time, or none asks, and then the random timeouts of consensus decide. Groups whose leader is silent for an
-election timeout, though its link stays, are asked for in the same order.
+election timeout, though its link stays, are asked for in the same order. So are several groups after a start,
+as otherwise leaders would be elected at random, and most groups handed over soon.
 """
 
 from collections import defaultdict
@@ -25,6 +26,8 @@ from kraft.raft.ports import Jitter
 ATTEMPTS = 4
 FIRST_SECONDS = 0.01  # before the first rank asks: by then the other survivors have noticed the loss too
 TURN_GROUPS = 128  # that ask in one turn: a frame of some kilobytes, and a few milliseconds of work
+RANKED_NODES = 2  # that ask in an election timeout of their own after a start; the others follow, at random
+TICK_GROUPS = 64  # in which a node asks in one tick after a start
 
 
 class FastElection:
@@ -86,3 +89,20 @@ class FastElection:
             self._turns.wake(group.id)
         if left and attempts > 1:
             self._clock.call_later(self._random_delay(), partial(self._campaign, left, attempts - 1))
+
+
+def await_turn(group: Group, election_ticks: int, groups: int) -> None:
+    """Let a replica of one of so many `groups` that has just begun, or was started, wait for its turn to ask.
+
+    The preferred leader of several groups asks first, the next one an election timeout later, which has so
+    many `election_ticks`.
+    """
+    state = group.raft.state
+    order = leader_order(group.id, state.electors)
+    if order == (state.id,):
+        group.raft.campaign()  # no other node can lead, so there is no silence to wait for
+    elif groups > 1 and state.id in order[:RANKED_NODES]:
+        turn = group.id // (len(order) * TICK_GROUPS)
+        state.await_turn(election_ticks * (1 + order.index(state.id)) + turn)
+    elif groups > 1:
+        state.await_turn(election_ticks * RANKED_NODES + state.timeout)

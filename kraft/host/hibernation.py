@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from kraft.config import Config
 from kraft.host import settings
-from kraft.host.admin.leader_spread import LeaderSpread
 from kraft.host.beats import Beats
 from kraft.host.context import GroupContext
 from kraft.host.fast_election import FastElection
@@ -49,7 +48,6 @@ class Hibernation:
         groups: Mapping[int, Group],
         beats: Beats,
         election: FastElection,
-        spread: LeaderSpread,
         context: GroupContext,
     ) -> None:
         self.awake = beats.awake
@@ -58,11 +56,11 @@ class Hibernation:
         self._groups = groups
         self._beats = beats
         self._election = election
-        self._spread = spread
         self._context = context
         self._ticks = round(HIBERNATION_SECONDS / settings.tick_seconds(config))
         self._due: dict[int, dict[int, None]] = {}  # the groups whose time is over at a tick
         self._version = 0  # the machine version in force at the last tick
+        self._slow = False  # whether this node was slow at the last tick
 
     # -- waking
 
@@ -99,11 +97,12 @@ class Hibernation:
             return  # there are no beats, and the only group does not hibernate
         tick, version = self._beats.ticks, self._context.peers.formation.version.in_force
         due: Collection[int] = self._due.pop(tick, ())
-        if self.asleep and (version != self._version or not (serving and self._may_hibernate)):
+        slow, changed = self._context.slowness.slow, version != self._version
+        if self.asleep and (changed or slow != self._slow or not (serving and self._may_hibernate)):
             due = tuple(self.asleep)
         else:
             due = [id_ for id_ in due if id_ in self.asleep and self.asleep[id_].until == tick]
-        self._version = version
+        self._version, self._slow = version, slow
         for id_ in due:
             self._groups[id_].raft.missed(self._woken(id_))
         if serving and self._may_hibernate:
@@ -139,7 +138,7 @@ class Hibernation:
     def _may_hibernate(self) -> bool:
         """Whether this node has nothing to do that concerns all groups."""
         context = self._context
-        busy = context.slowness.slow or context.persistence.full or context.peers.left_first_group
+        busy = context.persistence.full or context.peers.left_first_group
         return not busy and self._beats.lively
 
     def _is_idle(self, group: Group, now: float) -> bool:
@@ -161,16 +160,12 @@ class Hibernation:
         )
 
     def _leader_is_busy(self, group: Group, now: float) -> bool:
-        """Whether time matters to the leader of a quiet group: for a key, a checkpoint or its successor."""
+        """Whether time matters to the leader of a quiet group: for a key, a checkpoint or its clock."""
         due, clock = group.state.machine.keyspace.due, group.requests.leader_clock
         expires = due.next() if due.live else None
         soon = clock.stamp() + 2000 * HIBERNATION_SECONDS  # log time may run a little fast
-        return (
-            (expires is not None and expires <= soon)
-            or not clock.is_steady
-            or group.checkpoints.due(now)
-            or bool(self._spread.successor(group))
-        )
+        expires_soon = expires is not None and expires <= soon
+        return expires_soon or not clock.is_steady or group.checkpoints.due(now)
 
 
 def _has_checkpoint_or_cut(group: Group) -> bool:

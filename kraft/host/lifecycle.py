@@ -8,6 +8,7 @@ from kraft.config import Config
 from kraft.host import beginning, settings
 from kraft.host.beginning import Beginning
 from kraft.host.context import GroupContext
+from kraft.host.fast_election import await_turn
 from kraft.host.group.group import Group
 from kraft.host.membership.changes import MembershipChanges
 from kraft.host.membership.quorum_obstacle import election_obstacle, slow_obstacle
@@ -329,8 +330,7 @@ class Lifecycle:
         for peer, incarnation in self._peers.incarnations.items():
             group.link_up(peer, incarnation)
         group.reconfigured()
-        if group.raft.state.configuration.electors == (self._config.node.id,):
-            group.raft.campaign()  # no other node can lead, so there is no silence to wait for
+        await_turn(group, settings.election_ticks(self._config), self._slots.groups)
         self._context.turns.wake(group.id)
         self._early.served(group.id)
         if not replay.remaining:

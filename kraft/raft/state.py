@@ -225,6 +225,10 @@ class ReplicaState:
         self.elapsed = 0
         self.timeout = self.settings.election_ticks + self._jitter(self.settings.election_ticks)
 
+    def await_turn(self, ticks: int) -> None:
+        """The election timeout under way has so many ticks."""
+        self.timeout = ticks
+
     def reconfigured(self) -> None:
         """The log has another last configuration: put it in force."""
         elector = self.elector

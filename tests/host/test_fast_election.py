@@ -48,6 +48,25 @@ def many():
     return cluster
 
 
+@pytest.mark.parametrize("nodes", [3, 5])
+def test_each_group_elects_its_preferred_leader_at_first(nodes):
+    """Else two thirds of the leaders would be handed over, one after the other, while nobody can write."""
+    cluster = Grouped(nodes, groups=MANY, spares=0)
+    assert [cluster.leaders(group) for group in range(MANY)] == [[f"K{g % nodes + 1}"] for g in range(MANY)]
+    assert cluster.world.counts["leader elected"] == MANY
+
+
+def test_after_a_start_of_all_the_next_in_order_leads_for_one_that_is_missing(many):
+    orders = {group: leader_order(group, ("K1", "K2", "K3")) for group in range(MANY)}
+    for node in many.nodes.values():
+        node.crash()
+    many.nodes["K2"].start()
+    many.nodes["K3"].start()
+    assert many.run(5, lambda: all_led(many))
+    remaining = {group: [id_ for id_ in order if id_ != "K1"] for group, order in orders.items()}
+    assert [many.leaders(group) for group in range(MANY)] == [remaining[group][:1] for group in range(MANY)]
+
+
 def all_led(cluster):
     return all(cluster.leaders(group) for group in range(MANY))
 

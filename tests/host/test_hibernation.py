@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
+from kraft.host.admin.leader_spread import STEADY_SECONDS
 from kraft.host.context import GroupContext
 from kraft.host.hibernation import HIBERNATION_SECONDS
 from kraft.host.requests.round import View
@@ -27,6 +28,16 @@ class Hibernating(Resting):
 
     def asleep(self, groups=MANY):
         return all(p.host.hibernation.asleep.keys() >= set(groups) for p in self.processes())
+
+    def spread(self):
+        """Whether every group is led by its preferred leader."""
+        return all(self.leaders(group) == [f"K{group % 3 + 1}"] for group in range(GROUPS))
+
+    def slow_down(self, *ids):
+        """Make the event loops of these nodes slow for half a minute."""
+        for id_ in ids:
+            host = self.host(id_)
+            host._context.slowness._loop.observe(True, host._clock.seconds())
 
     def ticks(self, id_, group):
         return self.host(id_).groups[group].raft.state.ticks
@@ -98,8 +109,52 @@ def test_a_node_that_is_down_or_comes_back_wakes_all(cluster):
     assert cluster.run(0.5, lambda: all(cluster.leaders(group) for group in range(GROUPS)))
     assert cluster.run(8, cluster.asleep), "a node that is down keeps nobody awake (tikv issue 19070)"
     cluster.nodes["K1"].start()
-    assert cluster.run(40, lambda: len(cluster.processes()) == 3 and cluster.asleep())
-    assert [cluster.leaders(group) for group in range(GROUPS)] == [[f"K{g % 3 + 1}"] for g in range(GROUPS)]
+    assert cluster.run(40, lambda: len(cluster.processes()) == 3 and cluster.spread() and cluster.asleep())
+
+
+def test_groups_hibernate_while_they_wait_for_their_preferred_leader(cluster):
+    """Ticking all that wait for it took a node with a thousand groups half of a core."""
+    cluster.nodes["K1"].crash()
+    assert cluster.run(0.5, lambda: all(cluster.leaders(group) for group in range(GROUPS)))
+    cluster.nodes["K1"].start()
+    assert cluster.run(STEADY_SECONDS / 2, lambda: len(cluster.processes()) == 3 and cluster.asleep())
+    assert cluster.leaders(3) != ["K1"]
+    assert cluster.run(STEADY_SECONDS + 5, cluster.spread)
+
+
+def test_groups_that_hibernate_are_handed_over_one_after_the_other(cluster):
+    """Each of them is awake for one tick in ten seconds only."""
+    for leader, group in (("K1", 3), ("K3", 5)):
+        cluster.host(leader).hibernation.wake_all()
+        cluster.host(leader).groups[group].transfer_leadership("K2")
+    assert cluster.run(2, lambda: cluster.leaders(3) == cluster.leaders(5) == ["K2"])
+    assert cluster.run(STEADY_SECONDS / 2, cluster.asleep)
+    assert cluster.run(STEADY_SECONDS + 1, cluster.spread)
+
+
+def test_a_group_stays_while_the_node_that_should_lead_it_is_drained(cluster):
+    cluster.nodes["K1"].crash()
+    assert cluster.run(0.5, lambda: all(cluster.leaders(group) for group in range(GROUPS)))
+    cluster.nodes["K1"].start()
+    assert cluster.run(STEADY_SECONDS / 2, lambda: len(cluster.processes()) == 3 and cluster.asleep())
+    assert cluster.order("K1", admin.Drain(True)) == "OK"
+    cluster.run(STEADY_SECONDS * 2)
+    assert cluster.leaders(3) != ["K1"]
+
+
+def test_a_slow_node_hands_over_groups_that_hibernate(cluster):
+    cluster.slow_down("K1")
+    assert cluster.run(5, lambda: not any(cluster.leaders(group) == ["K1"] for group in range(GROUPS)))
+    assert cluster.run(5, cluster.asleep), "it has nothing to hand over any more"
+
+
+def test_groups_hibernate_though_all_nodes_are_slow(cluster):
+    """A node that ticks all of its groups because it is slow stays slow."""
+    cluster.slow_down("K1", "K2", "K3")
+    cluster.run(1)
+    assert cluster.run(10, cluster.asleep)
+    assert all(cluster.leaders(group) for group in range(GROUPS))
+    assert all(cluster.host(id_)._context.slowness.slow for id_ in ("K1", "K2", "K3"))
 
 
 def test_the_changed_condition_of_a_node_wakes_all(cluster):

@@ -41,6 +41,14 @@ BEAT_MUTATIONS = (
         test="tests/host/test_fast_election.py",
     ),
     Mutation(
+        "groups that begin elect at random",
+        "kraft/host/lifecycle.py",
+        "        await_turn(group, settings.election_ticks(self._config), self._slots.groups)\n",
+        "        await_turn(group, settings.election_ticks(self._config), 1)\n",
+        "the preferred leader of a group is elected first",
+        test="tests/host/test_fast_election.py",
+    ),
+    Mutation(
         "nodes that cannot lead come first",
         "kraft/host/fast_election.py",
         "        return sum(self._peers.is_able(node) for node in before if node != without)",

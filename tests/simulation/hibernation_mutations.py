@@ -39,8 +39,8 @@ HIBERNATION_MUTATIONS = (
     _plant(
         "a leader hibernates though a key expires soon",
         _FILE,
-        "            (expires is not None and expires <= soon)\n",
-        "            False\n",
+        "        expires_soon = expires is not None and expires <= soon\n",
+        "        expires_soon = False\n",
         "a key expires in time",
     ),
     _plant(
@@ -86,10 +86,24 @@ HIBERNATION_MUTATIONS = (
         "a group wakes before something is done in it",
     ),
     _plant(
-        "a leader hibernates though another node should lead",
+        "a node that becomes slow wakes nobody",
         _FILE,
-        "            or bool(self._spread.successor(group))\n",
-        "",
+        "        if self.asleep and (changed or slow != self._slow or not ",
+        "        if self.asleep and (changed or not ",
+        "a slow node hands over what it leads",
+    ),
+    _plant(
+        "no group hibernates on a slow node",
+        _FILE,
+        "        busy = context.persistence.full or ",
+        "        busy = context.slowness.slow or context.persistence.full or ",
+        "a node does not stay slow because it ticks all groups",
+    ),
+    _plant(
+        "a group that hibernates is not handed over",
+        "kraft/host/admin/leader_spread.py",
+        "            due = [id_ for id_, since in waiting.items() if since + self._patience(id_) <= now]",
+        "            due = [g.id for g in awake if waiting.get(g.id, now) + STEADY_SECONDS <= now]",
         "the groups of a node return to it soon after it is back",
     ),
 )

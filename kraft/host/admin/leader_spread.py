@@ -3,11 +3,14 @@
 Every group has a preferred leader, which follows from its number and its voters alone, so all nodes agree on
 it. A leader that is not the preferred one hands over to it, once that node could have led for a while without
 interruption: it has caught up, its link is open, and it is neither draining nor fenced, slow or full. A node
-has one transfer at a time under way. After a failed one it waits longer, because nothing is written during a
+has few transfers at a time under way. After a failed one it waits longer, because nothing is written during a
 transfer.
+
+A group that waits for its transfer may hibernate: whatever would end its wait wakes it, and then it is looked
+at again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from kraft.host.admin.transfer_obstacle import transfer_obstacle
 from kraft.host.admin.transfers import LeadershipTransfers, TransferOutcome
@@ -17,6 +20,7 @@ from kraft.raft.membership.configuration import Configuration
 
 STEADY_SECONDS = 10.0  # that a preferred leader could have led, before it is handed the leadership
 DOUBLINGS_MAX = 6  # of that time, one for each try that failed
+GROUPS_PER_TRANSFER = 64  # of so many groups that wait, one is handed over at a time
 
 
 def leader_order(group: int, voters: Sequence[str]) -> tuple[str, ...]:
@@ -40,38 +44,57 @@ def preferred_leader(group: int, configuration: Configuration) -> str:
 
 
 class LeaderSpread:
-    """Hands over the groups that this node leads and another one should."""
+    """Hands over those of `groups` that this node leads and another one should.
 
-    def __init__(self, peers: Peers, transfers: LeadershipTransfers) -> None:
+    `wake` wakes those of some groups that hibernate.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[int, Group],
+        peers: Peers,
+        transfers: LeadershipTransfers,
+        wake: Callable[[Collection[int]], None],
+    ) -> None:
+        self._groups = groups
         self._peers = peers
         self._transfers = transfers
+        self._wake = wake
         self._able_since: dict[int, float] = {}  # group id -> since when its preferred leader could lead it
         self._failures: dict[int, int] = {}  # group id -> tries that failed while this node led it
-        self._under_way = False
+        self._under_way = 0
 
-    def tick(self, now: float, groups: Iterable[Group]) -> None:
-        """One tick of the host passed; `now` in monotonic seconds."""
-        for group in groups:
-            wanted = self.successor(group)
-            if not wanted:
-                self._able_since.pop(group.id, None)
-                if not group.raft.state.leads:
-                    self._failures.pop(group.id, None)
+    def tick(self, now: float, awake: Iterable[Group]) -> None:
+        """One tick of the host passed; `now` in monotonic seconds. The others hibernate: nothing changes."""
+        for group in awake:
+            if self.successor(group):
+                self._able_since.setdefault(group.id, now)
                 continue
-            since = self._able_since.setdefault(group.id, now)
-            patience = STEADY_SECONDS * 2 ** self._failures.get(group.id, 0)
-            if now - since >= patience and not self._under_way:
-                self._begin(group, wanted)
+            self._able_since.pop(group.id, None)
+            if not group.raft.state.leads:
+                self._failures.pop(group.id, None)
+        waiting = self._able_since
+        free = 1 + len(waiting) // GROUPS_PER_TRANSFER - self._under_way
+        if waiting and free > 0:
+            due = [id_ for id_, since in waiting.items() if since + self._patience(id_) <= now]
+            for id_ in due[:free]:
+                self._begin(self._groups[id_])
 
-    def _begin(self, group: Group, to: str) -> None:
+    def _patience(self, id_: int) -> float:
+        return STEADY_SECONDS * (1 << self._failures.get(id_, 0))
+
+    def _begin(self, group: Group) -> None:
         def ended(outcome: TransferOutcome) -> None:
-            self._under_way = False
+            self._under_way -= 1
             if isinstance(outcome, Exception):
                 self._failures[group.id] = min(DOUBLINGS_MAX, self._failures.get(group.id, 0) + 1)
 
         del self._able_since[group.id]
-        self._under_way = True
-        self._transfers.begin(group, to, ended)
+        self._wake((group.id,))
+        wanted = self.successor(group)
+        if wanted:
+            self._under_way += 1
+            self._transfers.begin(group, wanted, ended)
 
     def successor(self, group: Group) -> str:
         """The preferred leader of `group` if this node leads in its place, and it could lead now; else ''."""
