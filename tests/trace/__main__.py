@@ -6,10 +6,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.trace.instructions import DEPTHS, instructions
+from tests.trace.instructions import CONNECTIONS, DEPTHS, instructions, leader_instructions
 from tests.trace.nodes import Nodes
 from tests.trace.recorder import Recorder
-from tests.trace.requests import REQUESTS, traced
+from tests.trace.requests import COMPARED, REQUESTS, traced
 
 
 def say(line: str) -> None:
@@ -39,6 +39,8 @@ def main() -> None:
                 f"{name}: {len(recorder.calls)} calls, {len(recorder.functions)} functions, "
                 f"{len(recorder.files)} files, {recorder.turns} turns\n"
             )
+        if arguments.instructions:
+            show_compared(nodes)
         nodes.close()
 
 
@@ -68,6 +70,14 @@ def show_instructions(nodes: Nodes, name: str) -> None:
     for depth in DEPTHS:
         count = instructions(nodes, name, depth)
         say(f"{name} x {depth}: {count} instructions, {count / depth:.0f} a request")
+
+
+def show_compared(nodes: Nodes) -> None:
+    """Print what a transaction and a script cost the leader, and the command beside each."""
+    nodes.connect_more(CONNECTIONS - 1)
+    for name in COMPARED:
+        count = leader_instructions(nodes, name) / CONNECTIONS
+        say(f"{name} of each of {CONNECTIONS} connections: {count:.0f} instructions of the leader")
 
 
 if __name__ == "__main__":

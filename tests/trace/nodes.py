@@ -343,7 +343,7 @@ class Nodes:
                     node.reactor.rightNow += ROUND_SECONDS
         raise AssertionError("the cluster does not reach the state")
 
-    def ask(self, request: bytes, around: AbstractContextManager[None] = NOTHING) -> bytes:
+    def ask(self, request: bytes, around: AbstractContextManager[object] = NOTHING) -> bytes:
         """Send a request to the leader and run iterations until it is answered, in a realistic order.
 
         The leader runs as far as it can, including its disk; then the followers run; then the leader receives
@@ -362,14 +362,19 @@ class Nodes:
                 raise AssertionError("no answer, and nothing more to do")
         raise AssertionError("no answer")
 
-    def ask_all(self, request: bytes) -> list[bytes]:
-        """Send a request of every client to the leader at once; returns their replies. No time passes."""
+    def ask_all(self, request: bytes, around: AbstractContextManager[object] = NOTHING) -> list[bytes]:
+        """Send a request of every client to the leader at once; returns their replies. No time passes.
+
+        `around` is that of `ask`.
+        """
         clients = [self.client, *self._others]
         for client in clients:
             assert client.other is not None
             client.other.arrived.append(request)
         while not all(client.arrived for client in clients):
-            assert any(node.turn() for node in (self.leader, *self.followers))
+            with around:
+                busy = self.leader.turn()
+            assert busy or any(node.turn() for node in self.followers)
         self.rest()
         replies = [b"".join(client.arrived) for client in clients]
         for client in clients:

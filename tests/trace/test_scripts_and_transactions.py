@@ -1,0 +1,26 @@
+"""A transaction and a script cost the leader little more than their commands need.
+
+The benchmark compares their rates with those of MSET and INCR (docs/performance.md); this has no noise.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.trace.instructions import CONNECTIONS, leader_instructions
+from tests.trace.nodes import Nodes
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    cluster = Nodes(Path(tmp_path_factory.mktemp("nodes")))
+    cluster.connect_more(CONNECTIONS - 1)
+    yield cluster
+    cluster.close()
+
+
+# What it is today, and some hundredths for other versions of Python; lower it with every step.
+@pytest.mark.parametrize(("name", "beside", "times"), [("EXEC", "MSET", 2.45), ("EVALSHA", "INCR", 2.35)])
+def test_the_leader_executes_no_more_beside_the_plain_command(nodes, name, beside, times):
+    count, plain = leader_instructions(nodes, name), leader_instructions(nodes, beside)
+    assert plain < count <= times * plain, count / plain
