@@ -39,6 +39,8 @@ class Worker:
     there is a reply.
     """
 
+    again: tuple[str, ...] = AGAIN  # errors after which it tries again
+
     def __init__(self, servers: list[Server], number: int) -> None:
         self._servers = servers
         self._number = self._place = number
@@ -63,7 +65,7 @@ class Worker:
                 self._move()
                 continue
             if isinstance(reply, Refusal):
-                assert reply.prefix in AGAIN or "scripts.time" in reply, reply
+                assert reply.prefix in self.again or "scripts.time" in reply, reply
                 self.attempts[reply.prefix] += 1
                 self._move()
                 continue
@@ -71,11 +73,14 @@ class Worker:
             return
         raise AssertionError(f"no reply to {token} in {MOST_SECONDS:g} s")
 
-    def _attempt(self, token: str) -> Any:
+    def _connected(self) -> Client:
         if self._client is None:
             server = self._servers[self._place % len(self._servers)]
             self._client = server.client(CALL_SECONDS)
-        client = self._client
+        return self._client
+
+    def _attempt(self, token: str) -> Any:
+        client = self._connected()
         kind = len(self.replies) % 4
         words = ("EVAL", INCREMENT, 1, "counter") if kind >= 2 else ("INCR", "counter")
         if kind % 2:
