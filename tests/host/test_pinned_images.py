@@ -192,52 +192,55 @@ def test_leaders_that_log_no_markers_are_not_asked_for_ever(scene):
     assert not any(group.checkpoints.paused for group in scene.groups.values())
 
 
+def marked(scene, groups, index):
+    """The marker of each group is applied, and its checkpoint is durable."""
+    for group in range(groups):
+        scene.groups[group].mark(index)
+        scene.write(group)
+
+
+def begun(groups):
+    """The checkpoints of the groups that a node knows are durable, and none is opened yet."""
+    scene = Scene(groups)
+    scene.marks.pop()(10 if groups == 1 else [[10, TERM]] * groups)
+    marked(scene, groups, 10)
+    return scene
+
+
+def made_again(scene, groups):
+    """The image was begun again with so many groups, and is made."""
+    marked(scene, groups, 20)
+    scene.run()
+    [image] = scene.opened
+    assert isinstance(image, PinnedImage)
+    assert [group.index for group in image.head.groups] == [20] * groups
+    return all(reader.closed == (reader.checkpoint.base.index == 10) for reader in scene.readers)
+
+
 @pytest.mark.parametrize("groups", [1, GROUPS])
 def test_a_group_that_is_made_meanwhile_is_in_the_image(groups):
     """It may have keys by then that the other groups have no more."""
-    scene = Scene(groups)
-    scene.marks.pop()(10 if groups == 1 else [[10, TERM]] * groups)
+    scene = begun(groups)
     scene.slots.groups = groups + 1
-    for group in range(groups):
-        scene.groups[group].mark(10)
-        scene.write(group)
     scene.run(MARK_SECONDS + TICK)
     assert not scene.opened
     scene.marks.pop()([[20, TERM]] * (groups + 1))
     scene.run(1)
     scene.groups[groups] = Replica(groups, scene)  # this node is late
-    for group in range(groups + 1):
-        scene.groups[group].mark(20)
-        scene.write(group)
-    scene.run()
-    [image] = scene.opened
-    assert isinstance(image, PinnedImage)
-    assert [group.index for group in image.head.groups] == [20] * (groups + 1)
-    assert all(reader.closed == (reader.checkpoint.base.index == 10) for reader in scene.readers)
+    assert made_again(scene, groups + 1)
 
 
 @pytest.mark.parametrize("groups", [1, GROUPS])
 def test_a_group_that_is_made_while_checkpoints_are_opened_is_in_the_image_too(groups):
     """Whoever asks need not repeat it."""
-    scene = Scene(groups)
-    scene.marks.pop()(10 if groups == 1 else [[10, TERM]] * groups)
-    for group in range(groups):
-        scene.groups[group].mark(10)
-        scene.write(group)
+    scene = begun(groups)
     scene.images.tick()
     scene.slots.groups = groups + 1
     scene.groups[groups] = Replica(groups, scene)
     scene.run(MARK_SECONDS + TICK)
     assert not scene.opened
     scene.marks.pop()([[20, TERM]] * (groups + 1))
-    for group in range(groups + 1):
-        scene.groups[group].mark(20)
-        scene.write(group)
-    scene.run()
-    [image] = scene.opened
-    assert isinstance(image, PinnedImage)
-    assert [group.index for group in image.head.groups] == [20] * (groups + 1)
-    assert all(reader.closed == (reader.checkpoint.base.index == 10) for reader in scene.readers)
+    assert made_again(scene, groups + 1)
     assert not any(group.checkpoints.paused for group in scene.groups.values())
 
 
