@@ -322,7 +322,7 @@ class Host:
                 group.tick()
             self.beats.tick(now)
             self._checkpoints.tick(now, self.groups.values(), awake)
-            self.transfers.leave(awake, slow=self._context.slowness.slow)
+            self.transfers.leave(awake, slow=self._context.slowness.leaves)
             if self.slots.groups > 1 and self._lifecycle.phase == SERVING:
                 self._spread.tick(now, awake)
                 self.transactions.tick(awake)

@@ -1,10 +1,11 @@
 """Whether this node is too slow to lead: because of its disk, or because of its event loop.
 
 A leader applies nothing that is not on its own disk, and all requests pass through it. So a leader that is
-slow holds up every client, even where the other voters could go on without it. A slow node transfers its
-leadership away as soon as voters that are not slow can elect one of them without it
-(`LeadershipTransfers.leave`), and campaigns later than the others (`Raft.mark_slow`). Where all are slow
-nothing moves.
+slow holds up every client, even where the other voters could go on without it. A node that has been slow for
+an election timeout transfers its leadership away as soon as voters that are not slow can elect one of them
+without it (`LeadershipTransfers.leave`), and a slow node campaigns later than the others (`Raft.mark_slow`).
+Where all are slow nothing moves. Disks that become slow together are seen one after the other, some ticks and
+a heartbeat apart: a leader that left at once would hand over to a node that is as slow.
 
 A log write that the disk does not finish is seen while it is under way: a disk that hangs finishes none. The
 event loop is measured by the ticks of the host, which it runs late. A node that was slow counts as slow for a
@@ -20,6 +21,7 @@ WRITE_TIMEOUTS = 2.0  # election timeouts that a log write may take
 LATE_TIMEOUTS = 0.5  # election timeouts from one tick to the next: heartbeats are about to come too late
 WINDOW_TIMEOUTS = 10.0  # election timeouts; the event loop is slow when late ticks took half of these
 PAUSE_TIMEOUTS = 3.0  # election timeouts that one pause counts for, at most
+LEAVE_TIMEOUTS = 1.0  # election timeouts after which a slow leader knows which of the others are slow as well
 HOLD_TIMEOUTS = 60.0  # election timeouts without a sign of slowness, after which a node is not slow
 
 
@@ -45,12 +47,13 @@ class _Symptom:
 class Slowness:
     """Measures this node on every tick of the host. `slow`: this node should not lead.
 
-    `write_seconds` is the age of the log write under way.
+    `leaves`: it should give leadership away now. `write_seconds` is the age of the log write under way.
     """
 
     def __init__(self, persistence: Persistence, observer: HostObserver, election_timeout: float) -> None:
         hold = HOLD_TIMEOUTS * election_timeout
         self.slow = False
+        self.leaves = False
         self.write_seconds = 0.0
         self._persistence = persistence
         self._observer = observer
@@ -59,6 +62,7 @@ class Slowness:
         self._under_way: object = None  # the log write that was under way at the last tick
         self._since = 0.0  # when it was first seen
         self._last_tick: float | None = None
+        self._fast_at = 0.0  # the last tick at which it was not slow
         self._late: deque[tuple[float, float]] = deque()  # late ticks in the window: when, and the time lost
 
     @property
@@ -80,6 +84,9 @@ class Slowness:
         if self._loop.observe(self._lost(now) >= WINDOW_TIMEOUTS / 2 * self._election_timeout, now):
             self._report("event_loop", self._loop.slow)
         self.slow = self._disk.slow or self._loop.slow
+        if not self.slow:
+            self._fast_at = now
+        self.leaves = now - self._fast_at >= LEAVE_TIMEOUTS * self._election_timeout
 
     def _measure_write(self, now: float) -> None:
         """Costs the writes themselves nothing. One that waits for space on a full disk is not slow."""

@@ -1,25 +1,34 @@
-"""The candidate's side of elections: asking whether a vote could be won (RD 9.6), then for it (RP 5.2)."""
+"""The candidate's side of elections: asking whether a vote could be won (RD 9.6), then for it (RP 5.2).
 
+A vote takes as long as the disks need: that of the candidate, then those of the voters. Where a write takes
+longer than an election timeout, a candidate that gives up after its timeout never wins, and nor does the next
+one. So the time of its own write does not count, the others get as much time for theirs, and votes count
+until the next term begins (`Ballot`). A node that is writing its vote neither campaigns nor grants a prevote:
+the next term would end the election that this vote may decide.
+"""
+
+from kraft.raft.ballot import Ballot
 from kraft.raft.membership.quorum import Outcome
 from kraft.raft.messages import PreVote, PreVoteReply, Vote, VoteReply
 from kraft.raft.role import Role
 from kraft.raft.role_change import RoleChange
 from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, ReplicaState
 
+VOTE_WRITES = 2  # at a voter: the write that is under way when it is asked, and that of its vote
+
 
 class _Campaign(Role):
-    """A round of questions to the voters, with a tally and a time limit.
+    """A round of questions to the voters, with a time limit.
 
     The configuration cannot change meanwhile: only a leader's entries, or its snapshot, bring another.
     """
 
-    __slots__ = ("_ended", "_votes")
+    __slots__ = ("_ended",)
 
     kind = ""  # as the observer calls the election
 
     def __init__(self, state: ReplicaState) -> None:
         super().__init__(state)
-        self._votes: dict[str, bool] = {}
         self._ended = False
 
     def tick(self) -> None:
@@ -37,27 +46,25 @@ class _Campaign(Role):
             self._ended = True
             self._state.observer.election_ended(self._state.group, self.kind, outcome)
 
-    def _cast(self, voter: str, granted: bool) -> None:
-        """Count a vote; only the first answer of a voter counts."""
-        self._votes.setdefault(voter, granted)
-        outcome = self._state.quorum.tally(self._votes)
-        if outcome is Outcome.WON:
-            self._end("won")
-            self._state.role_change = self._won()
-        elif outcome is Outcome.LOST:
-            self._state.role_change = RoleChange(FOLLOWER)
-
-    def _won(self) -> RoleChange:
-        """The role to take after this round was won."""
-        raise NotImplementedError
+    def _lead(self, ballot: Ballot) -> None:
+        """The votes of the present term are won."""
+        self._state.role_change = RoleChange(LEADER, vote_clocks=ballot.clocks)
 
 
 class PreCandidate(_Campaign):
-    """Changes no term and no vote, so it may happen any time without disturbing anyone."""
+    """Changes no term and no vote, so it may happen any time without disturbing anyone.
 
-    __slots__ = ()
+    One that was the candidate of the present term goes on counting the votes in its `ballot`.
+    """
+
+    __slots__ = ("_asked", "ballot")
 
     kind = "prevote"
+
+    def __init__(self, state: ReplicaState, ballot: Ballot | None) -> None:
+        super().__init__(state)
+        self.ballot = ballot
+        self._asked: dict[str, bool] = {}
 
     def start(self) -> None:
         """Ask all voters."""
@@ -66,34 +73,49 @@ class PreCandidate(_Campaign):
         for voter in state.electors:
             if voter != state.id:
                 state.effects.send_now(voter, ask)
-        self._cast(state.id, True)
+        self._count(state.id, True)
 
     def prevote_reply(self, sender: str, message: PreVoteReply) -> None:
         """Count a grant for the term asked for; a refusal counts whatever its term."""
         if not message.granted:
-            self._cast(sender, False)
+            self._count(sender, False)
         elif message.term == self._state.term + 1:
-            self._cast(sender, True)
+            self._count(sender, True)
+
+    def _count(self, voter: str, granted: bool) -> None:
+        """Only the first answer of a voter counts."""
+        self._asked.setdefault(voter, granted)
+        outcome = self._state.quorum.tally(self._asked)
+        if outcome is Outcome.WON:
+            self._end("won")
+            self._state.role_change = RoleChange(CANDIDATE)
+        elif outcome is Outcome.LOST:
+            self._state.role_change = RoleChange(FOLLOWER)
+
+    def vote_reply(self, sender: str, message: VoteReply) -> None:
+        """A vote of the present term arrives late: perhaps it is won after all."""
+        ballot = self.ballot
+        if ballot is not None and _cast(self._state, ballot, sender, message) is Outcome.WON:
+            self._state.observer.election_ended(self._state.group, Candidate.kind, "won")
+            self._lead(ballot)
 
     def timeout_now(self, sender: str) -> None:  # noqa: ARG002 - a term has one leader
         """There is a leader after all, and it transfers its leadership to this node."""
         self._state.role_change = RoleChange(CANDIDATE, transfer=True)
 
-    def _won(self) -> RoleChange:
-        return RoleChange(CANDIDATE)
-
 
 class Candidate(_Campaign):
     """Has voted for itself in a new term. That vote is a promise too: it counts once it is durable."""
 
-    __slots__ = ("_clocks", "_transfer")
+    __slots__ = ("_transfer", "ballot")
 
     kind = "vote"
+    ballot: Ballot
 
     def __init__(self, state: ReplicaState, *, transfer: bool) -> None:
         super().__init__(state)
+        self.ballot = Ballot(state.quorum)
         self._transfer = transfer  # the leader itself asked for this election (RD 3.10)
-        self._clocks: dict[str, int] = {}
 
     def start(self) -> None:
         """Ask all voters, as soon as the new term and the own vote are durable."""
@@ -103,19 +125,33 @@ class Candidate(_Campaign):
             if voter != state.id:
                 state.effects.send_after_persist(voter, ask)
 
-    def persisted(self) -> None:
-        """Count the own vote once the disk has it."""
+    def tick(self) -> None:
+        """Wait for the disk first: the next term would have to wait for the same disk."""
         state = self._state
-        promised = state.durable_hard_state
-        if promised.term == state.term and promised.vote == state.id and state.id not in self._votes:
-            self._clocks[state.id] = state.wall_clock()
-            self._cast(state.id, True)
+        if state.vote_durable:
+            super().tick()
+        else:
+            state.elapsed += 1
+
+    def persisted(self) -> None:
+        """Count the own vote once the disk has it: from now on the others have time for theirs."""
+        state = self._state
+        if state.vote_durable and not self.ballot.has(state.id):
+            state.timeout += VOTE_WRITES * state.elapsed  # as long as the own vote took
+            state.elapsed = 0
+            self._settle(self.ballot.cast(state.id, True, state.wall_clock()))
 
     def vote_reply(self, sender: str, message: VoteReply) -> None:
         """Count the answer, and keep the clock that came with a grant."""
-        if message.granted and sender in self._state.electors:
-            self._clocks[sender] = message.wall_ms
-        self._cast(sender, message.granted)
+        self._settle(_cast(self._state, self.ballot, sender, message))
 
-    def _won(self) -> RoleChange:
-        return RoleChange(LEADER, vote_clocks=self._clocks)
+    def _settle(self, outcome: Outcome) -> None:
+        if outcome is Outcome.WON:
+            self._end("won")
+            self._lead(self.ballot)
+        elif outcome is Outcome.LOST:
+            self._state.role_change = RoleChange(FOLLOWER)
+
+
+def _cast(state: ReplicaState, ballot: Ballot, sender: str, message: VoteReply) -> Outcome:
+    return ballot.cast(sender, message.granted, message.wall_ms if sender in state.electors else None)

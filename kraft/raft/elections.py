@@ -29,8 +29,11 @@ def bound_by_lease(state: ReplicaState) -> bool:
 
 
 def answer_prevote(state: ReplicaState, sender: str, message: PreVote) -> None:
-    """Reply whether a vote in the asked term would be granted, which promises nothing."""
-    if ignores_votes(state):
+    """Reply whether a vote in the asked term would be granted, which promises nothing.
+
+    No reply while the own vote is being written: it may decide an election, which a new term would end.
+    """
+    if not state.vote_durable or ignores_votes(state):
         return
     free = message.term > state.term or (message.term == state.term and _free(state, sender))
     granted = free and state.log.up_to_date(message.last_index, message.last_term)

@@ -16,13 +16,13 @@ class Follower(Role):
     __slots__ = ()
 
     def tick(self) -> None:
-        """Start to campaign after a silence longer than the timeout (RP 5.2)."""
+        """Start to campaign after a silence longer than the timeout (RP 5.2), and with its vote on disk."""
         state = self._state
         state.elapsed += 1
         patience = SLOW_TIMEOUTS * state.settings.election_ticks if state.slow else 0
         if state.elapsed < state.timeout + patience:
             return
-        if state.electable:
+        if state.electable and state.vote_durable:
             state.role_change = RoleChange(PRECANDIDATE)
         elif state.leader:  # a node that may not campaign must not believe in a lost leader for ever either
             state.role_change = RoleChange(FOLLOWER)

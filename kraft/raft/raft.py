@@ -265,7 +265,7 @@ class Raft:
     def campaign(self) -> None:
         """Ask for prevotes now, unless this node is slow, or may not, or need not, be elected (yet)."""
         state = self.state
-        free = state.following or state.role == PRECANDIDATE
+        free = (state.following or state.role == PRECANDIDATE) and state.vote_durable
         if free and state.electable and not state.slow and not elections.bound_by_lease(state):
             state.role_change = RoleChange(PRECANDIDATE)
             self._roles.change()

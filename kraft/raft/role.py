@@ -6,6 +6,7 @@ replica's state, and asks for another role by `ReplicaState.role_change`.
 
 from collections.abc import Collection, Sequence
 
+from kraft.raft.ballot import Ballot
 from kraft.raft.errors import NotLeading
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.messages import (
@@ -26,6 +27,8 @@ class Role:
     """Ignores every message, and refuses what only a leader does."""
 
     __slots__ = ("_state",)
+
+    ballot: Ballot | None = None  # of a candidate, and of a precandidate that was one in this term
 
     def __init__(self, state: ReplicaState) -> None:
         self._state = state

@@ -67,7 +67,8 @@ class Roles:
             state.vote_clocks = change.vote_clocks
             return Leader(state)
         state.leader = ""
-        if change.role == CANDIDATE:
-            state.enter(state.term + 1, state.id)
         state.restart_timer()
-        return Candidate(state, transfer=change.transfer) if change.role == CANDIDATE else PreCandidate(state)
+        if change.role == PRECANDIDATE:
+            return PreCandidate(state, self.current.ballot)
+        state.enter(state.term + 1, state.id)
+        return Candidate(state, transfer=change.transfer)

@@ -41,7 +41,8 @@ class ReplicaState:
       `configuration_index` its entry's index (0 for none). `quorum`, `electors` and `elector` (whether this
       node is one) follow from it. `reconfigured` renews them all whenever the log got another one.
     * `ticks` counts all ticks, `elapsed` those since a leader was heard, a vote was granted or a campaign
-      began; at `timeout` that is too long. `heard` is the tick at which a leader of any term was last heard.
+      began, and since that vote was on disk; at `timeout` that is too long. `heard` is the tick at which a
+      leader of any term was last heard.
     * A `slow` node leaves leadership to others that are not.
     * While `quiet`, the beats of nodes speak for the group instead of its heartbeats: see `Raft.rest`.
     * A leader's `noop_index` is its first entry; entries from there on may be committed by counting.
@@ -146,6 +147,12 @@ class ReplicaState:
     def following(self) -> bool:
         """Whether this node neither leads nor campaigns."""
         return self.role in (FOLLOWER, LEARNER)
+
+    @property
+    def vote_durable(self) -> bool:
+        """Whether the disk has the present term, and the vote in it."""
+        durable = self.durable_hard_state
+        return durable.term == self.term and durable.vote == self.vote
 
     @property
     def leads_with_commit(self) -> bool:
@@ -283,6 +290,8 @@ class ReplicaState:
         promises = self._promises
         while promises and promises[0][0] <= sequence:
             self.durable_hard_state = promises.popleft()[1]
+            if self.vote and self.vote_durable and self.following and not self.leader:
+                self.elapsed = 0  # only now the vote leaves: give the candidate time to win by it
 
     def take_persist(self) -> Persist | None:
         """The write that the disk lacks, None for nothing.

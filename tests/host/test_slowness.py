@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from kraft.host.slowness import HOLD_TIMEOUTS, WRITE_TIMEOUTS, Slowness
+from kraft.host.slowness import HOLD_TIMEOUTS, LEAVE_TIMEOUTS, WRITE_TIMEOUTS, Slowness
 from kraft.kv.commands import Put
 from tests.host.trio import Trio
 
@@ -52,6 +52,20 @@ def test_a_write_that_the_disk_does_not_finish_is_seen_while_it_is_under_way(nod
     assert node.slowness.disk
     assert node.slowness.write_seconds == pytest.approx(WRITE_TIMEOUTS * TIMEOUT)
     assert node.events == ["node_slow disk"]
+
+
+def test_a_slow_node_keeps_leadership_for_an_election_timeout(node):
+    """By then the others have said whether they are slow too."""
+    node.persistence.under_way = object()
+    node.ticks(41)
+    assert (node.slowness.slow, node.slowness.leaves) == (True, False)
+    node.ticks(round(LEAVE_TIMEOUTS * TIMEOUT / TICK) - 2)
+    assert not node.slowness.leaves
+    node.ticks(1)
+    assert node.slowness.leaves
+    node.persistence.under_way = None
+    node.ticks(round(HOLD_TIMEOUTS * TIMEOUT / TICK) + 1)
+    assert not node.slowness.leaves
 
 
 def test_many_short_writes_are_not_one_long_one(node):
@@ -169,6 +183,34 @@ def test_where_all_disks_are_slow_nobody_moves():
     assert all(trio.host(id_).status().disk_slow for id_ in trio.nodes)
     assert trio.leaders() == [leader]
     assert trio.world.counts["leader elected"] == before
+
+
+def test_disks_that_hang_together_move_nobody():
+    """The leader begins each write first, and is the first to be slow."""
+    trio = Trio()
+    leader = trio.leader
+    for id_ in trio.nodes:
+        trio.process(id_).disk.hangs = True
+    trio.ask(leader, Put(b"k", b"v"))
+    assert not trio.run(5.0, lambda: trio.group(leader).raft.state.transferring)
+    assert all(trio.host(id_).status().disk_slow for id_ in trio.nodes)
+    for id_ in trio.nodes:
+        trio.process(id_).disk.hangs = False
+    assert trio.answered(within=1.0)
+    assert trio.leaders() == [leader]
+
+
+def test_where_all_disks_are_slow_a_leader_is_elected_in_the_end():
+    """A write takes up to twelve election timeouts."""
+    trio = Trio()
+    first = trio.leader
+    slow_disks(trio, *trio.nodes)
+    write(trio, first)
+    trio.nodes[first].crash()
+    assert trio.run(60.0, lambda: trio.leaders() not in ([], [first]) and trio.committed())
+    state = trio.group(trio.leader).raft.state
+    trio.ask(trio.leader, Put(b"k", b"v"))
+    assert trio.run(20.0, lambda: state.commit == state.log.last_index > state.noop_index)
 
 
 def test_a_slow_leader_stays_where_the_others_cannot_elect_without_it():

@@ -276,6 +276,93 @@ def test_a_learner_forgets_a_leader_that_fell_silent():
     assert peer.answers() == []
 
 
+# -- votes that take long to be on disk
+
+
+def waits(peer, ticks):
+    for _ in range(ticks):
+        peer.node.tick()
+        peer.ready()
+
+
+def candidate_after(ticks):
+    """K1 of three, whose vote for itself in term 3 is on disk after so many ticks."""
+    peer = lone(2, name="K1")
+    peer.node.campaign()
+    peer.answers()
+    peer.node.step("K2", PreVoteReply(3, True))
+    waits(peer, ticks)
+    assert (peer.state.role, peer.state.term) == ("candidate", 3)
+    assert peer.answers() == [("K2", Vote(3, 1, 1, False)), ("K3", Vote(3, 1, 1, False))]
+    return peer
+
+
+def test_a_candidate_leaves_the_others_as_much_time_as_its_own_vote_took():
+    """Twice: a voter may have begun another write before it was asked."""
+    peer = candidate_after(30)
+    waits(peer, 2 * 30 + peer.settings.election_ticks - 1)
+    assert peer.state.role == "candidate"
+    waits(peer, 1)
+    assert (peer.state.role, peer.state.term) == ("precandidate", 3)
+
+
+def test_a_vote_that_arrives_while_the_candidate_asks_again_still_counts():
+    peer = candidate_after(0)
+    waits(peer, peer.settings.election_ticks)
+    peer.node.campaign()
+    assert peer.state.role == "precandidate"
+    peer.node.step("K3", VoteReply(2, True, 7))  # of another term
+    assert peer.state.role == "precandidate"
+    peer.node.step("K3", VoteReply(3, True, 7))
+    assert (peer.state.role, peer.state.term) == ("leader", 3)
+    assert peer.state.vote_clocks == {"K1": 1000, "K3": 7}
+    assert peer.observer.elections[-2:] == [("vote", "won"), ("prevote", "lost")]
+
+
+def test_a_refused_vote_that_arrives_late_ends_nothing():
+    peer = candidate_after(0)
+    waits(peer, peer.settings.election_ticks)
+    peer.node.step("K3", VoteReply(3, False, 7))
+    peer.node.step("K3", VoteReply(3, True, 7))  # only the first answer counts
+    assert peer.state.role == "precandidate"
+    peer.node.step("K2", PreVoteReply(4, True))
+    assert (peer.state.role, peer.state.term) == ("candidate", 4)
+
+
+def test_votes_of_an_earlier_campaign_do_not_count_in_a_later_one():
+    peer = candidate_after(0)
+    peer.node.step("K2", Heartbeat(3, 1, 0))
+    assert peer.state.role == "follower"
+    waits(peer, 2 * peer.settings.election_ticks)
+    assert peer.state.role == "precandidate"
+    peer.node.step("K3", VoteReply(3, True, 7))
+    assert peer.state.role == "precandidate"
+
+
+def test_a_voter_that_is_writing_its_vote_neither_campaigns_nor_answers_prevotes():
+    """Its timeout begins when the vote leaves: the candidate may win by it."""
+    peer = lone(2)
+    peer.node.step("K1", Vote(3, 1, 1))
+    waits(peer, 5 * peer.settings.election_ticks)
+    peer.node.campaign()
+    peer.node.step("K3", PreVote(4, 1, 1))
+    peer.ready()
+    assert (peer.state.role, list(peer.cluster.wires)) == ("follower", [])
+    assert peer.answers() == [("K1", VoteReply(3, True, 1000))]
+    waits(peer, peer.settings.election_ticks)
+    peer.node.step("K3", PreVote(4, 1, 1))
+    assert peer.answer() == PreVoteReply(4, True)
+    waits(peer, peer.settings.election_ticks)
+    assert peer.state.role == "precandidate"
+
+
+def test_a_follower_that_is_writing_its_vote_does_not_believe_in_a_lost_leader_for_ever():
+    peer = lone(2)
+    peer.node.step("K1", Heartbeat(3, 1, 0))
+    waits(peer, 2 * peer.settings.election_ticks)
+    assert (peer.state.role, peer.state.leader) == ("follower", "")
+
+
 # -- parts of messages
 
 

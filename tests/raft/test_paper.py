@@ -261,6 +261,7 @@ def test_a_refused_vote_does_not_restart_the_timeout():
     for _ in range(12):
         peer.node.tick()
     peer.node.step("K1", Vote(3, 1, 1))
+    assert peer.answer() == VoteReply(3, False, 1000)
     peer.node.tick()
     assert peer.state.role == "precandidate"
 
@@ -355,6 +356,7 @@ def test_a_candidate_whose_time_is_up_asks_again():
     peer = lone(2, name="K1")
     peer.node.campaign()
     peer.node.step("K2", PreVoteReply(3, True))
+    peer.answers()
     for _ in range(10):
         peer.node.tick()
     assert (peer.state.role, peer.state.term) == ("precandidate", 3)

@@ -78,6 +78,30 @@ CONSENSUS_MUTATIONS = (
         "a deposed leader would go on (RP 5.1)",
         60,
     ),
+    Mutation(
+        "a candidate gives up while its vote is being written",
+        "kraft/raft/candidate.py",
+        "if state.vote_durable:\n            super().tick()\n        else:\n            state.elapsed += 1",
+        "super().tick()",
+        "where a write takes longer than the timeout, no election would succeed",
+        test="tests/raft/test_slow_disks.py",
+    ),
+    Mutation(
+        "prevotes granted while the own vote is being written",
+        "kraft/raft/elections.py",
+        "if not state.vote_durable or ignores_votes(state):",
+        "if ignores_votes(state):",
+        "the next term ends the election that the vote may decide",
+        test="tests/raft/test_slow_disks.py",
+    ),
+    Mutation(
+        "a candidate that asks again forgets the votes of its term",
+        "kraft/raft/roles.py",
+        "return PreCandidate(state, self.current.ballot)",
+        "return PreCandidate(state, None)",
+        "the votes of slow disks arrive after the timeout",
+        test="tests/raft/test_slow_disks.py",
+    ),
     # -- consensus: the log
     Mutation(
         "entries acknowledged before they are durable",

@@ -87,6 +87,14 @@ HOST_MUTATIONS = (
         200,
     ),
     Mutation(
+        "a slow leader leaves before it knows of the others",
+        "kraft/host/host.py",
+        "slow=self._context.slowness.leaves)",
+        "slow=self._context.slowness.slow)",
+        "of nodes that become slow together, the first to notice would hand over to one that is as slow",
+        test="tests/host/test_slowness.py",
+    ),
+    Mutation(
         "checkpoint of the present taken for a marker of the past",
         "kraft/host/group/applier.py",
         "base = replace(self._raft.state.base_at(entry.index), stamp=entry.stamp)",

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from tests.simulation.process import Process
 
 EVERY_SECONDS = 0.1
-# A hung write counts as slow after two election timeouts of 0.5 s. A try that failed just before may delay
-# the next one by two transfers, of an election timeout and half a second each; that takes a moment itself.
-GIVE_WAY_SECONDS = 1.0 + 2 * 1.0 + 1.0
+# A hung write counts as slow after two election timeouts of 0.5 s, and the leader leaves after one more. A
+# try that failed just before may delay the next one by two transfers, of an election timeout and half a
+# second each; that takes a moment itself.
+GIVE_WAY_SECONDS = 1.5 + 2 * 1.0 + 1.0
 LOSS_MAX = 0.1
 STEADY_SECONDS = (
     3.0  # of one leader and its voters, without a step of any clock: it hears all clocks eight times
