@@ -1,12 +1,15 @@
 """Batches of writes: how many are in flight, also on narrow links, and when clients are paused or refused."""
 
+from functools import partial
+
 import pytest
 
 from kraft.host.requests import proposer
+from kraft.host.requests.proposal import Proposal, WriteOutcome
 from kraft.host.requests.writes import LARGE_COMMANDS
 from kraft.kv.commands import Exec, ScriptCall, Set
 from kraft.kv.replies import CommandFailure
-from kraft.node.errors import Busy
+from kraft.node.errors import Busy, Uncertain
 from kraft.server.commands.scripts import digest
 from tests.host.trio import Trio
 
@@ -131,3 +134,76 @@ def test_what_fits_into_no_entry_is_refused_and_nothing_waits_for_it(trio, comma
     trio.look(node, b"k")
     assert trio.answered(2)
     assert trio.answers[1] == b"2"
+
+
+@pytest.mark.parametrize("asked", ["leader", "follower"])
+def test_the_neighbours_of_what_fits_into_no_entry_are_done(trio, asked, monkeypatch):
+    """The second write fits into no entry, the others into two. A follower sends all of them at once."""
+    monkeypatch.setattr(proposer, "ENTRY_BYTES_MAX", 4000)
+    node = trio.leader if asked == "leader" else trio.followers[0]
+    for key, size in ((b"a", 1500), (b"b", 5000), (b"c", 1500), (b"d", 1500)):
+        done = partial(lambda key, outcome: trio.answers.append((key, outcome)), key)
+        trio.host(node).write(0, [Set(key, b"x" * size)], 10, done)
+    assert trio.answered(4)
+    assert dict(trio.answers) == {
+        b"a": ["OK"],
+        b"b": [CommandFailure.TRANSACTION_TOO_LARGE],
+        b"c": ["OK"],
+        b"d": ["OK"],
+    }
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_scripts_that_fit_into_no_entry_together_are_done_in_several(trio, count, monkeypatch):
+    """In one request, or in one each; each writes 5,000 bytes."""
+    monkeypatch.setattr(proposer, "ENTRY_BYTES_MAX", 12_000)
+    calls = [ScriptCall(digest(TEXT), TEXT, (b"k%d" % number,), ()) for number in range(4)]
+    size = 4 // count
+    for start in range(0, 4, size):
+        trio.ask(trio.leader, *calls[start : start + size])
+    assert trio.answered(count)
+    assert trio.answers == [[["o", b"OK"]] * size] * count
+    trio.answers.clear()
+    for number in range(4):
+        trio.look(trio.followers[0], b"k%d" % number)
+    assert trio.answered(4)
+    assert trio.answers == [b"x" * 5000] * 4
+
+
+def test_what_fits_into_no_entry_is_counted_as_rejected(trio, monkeypatch):
+    monkeypatch.setattr(proposer, "ENTRY_BYTES_MAX", 4000)
+    counted = []
+    observer = trio.group(trio.leader).requests.writes._observer
+    monkeypatch.setattr(observer, "proposal", lambda *counts: counted.append(counts))
+    trio.ask(trio.leader, Set(b"k", b"x" * 5000))
+    assert trio.answered()
+    assert counted == [(0, "rejected", 1)]
+
+
+class Parts:
+    """The two halves of a proposal of three commands, and its outcomes."""
+
+    def __init__(self):
+        self.outcomes: list[WriteOutcome] = []
+        commands = [Set(b"a", b"1"), Set(b"b", b"2"), Set(b"c", b"3")]
+        self.first, self.second = Proposal(9.0, self.outcomes.append, commands, 100, 1.0).halves()
+
+
+def test_a_proposal_in_halves_has_all_replies_in_order():
+    parts = Parts()
+    assert (len(parts.first.commands), len(parts.second.commands)) == (1, 2)
+    parts.second.settle(["2", "3"])
+    assert parts.outcomes == []
+    parts.first.settle(["1"])
+    assert parts.outcomes == [["1", "2", "3"]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "whole"),
+    [(Busy(), Busy(), Busy), (["1"], Busy(), Uncertain), (Busy(), Uncertain(), Uncertain)],
+)
+def test_a_proposal_of_which_one_half_may_be_done_is_uncertain(first, second, whole):
+    parts = Parts()
+    parts.first.settle(first)
+    parts.second.settle(second)
+    assert [type(outcome) for outcome in parts.outcomes] == [whole]

@@ -79,6 +79,14 @@ HOST_MUTATIONS = (
         60,
     ),
     Mutation(
+        "all of a batch are refused for what is too large in it",
+        "kraft/host/requests/proposals.py",
+        "if len(encode((command,))) > most]",
+        "if command]",
+        "the neighbours of what fits into no entry are innocent",
+        test="tests/host/test_batches.py",
+    ),
+    Mutation(
         "a slow leader stays",
         "kraft/host/admin/transfers.py",
         "(group.state.fenced or (gives_way and self._may_hand_over(group)))",

@@ -12,7 +12,7 @@ from functools import partial
 from kraft.host.backpressure import Backpressure
 from kraft.host.pending import overdue, settle_all
 from kraft.host.requests.proposal import Batch, Proposal
-from kraft.kv.commands import expires_within
+from kraft.kv.commands import Command, encode, expires_within
 from kraft.kv.replies import CommandFailure, Reply
 from kraft.node.errors import Busy, Refused, Stopping, Uncertain
 from kraft.node.ports import Clock
@@ -209,11 +209,16 @@ def settle_each(
         start = end
 
 
-def refuse_large(proposals: Iterable[Proposal], clock: Clock) -> None:
-    """No entry has room for what a batch would log. The replies travel to the nodes that forwarded a part."""
-    for proposal in proposals:
-        replies: list[Reply] = [CommandFailure.TRANSACTION_TOO_LARGE] * len(proposal.commands)
-        clock.call_soon(partial(proposal.settle, replies))
+def divided(proposal: Proposal, commands: Sequence[Command], most: int, clock: Clock) -> list[Proposal]:
+    """Refuse the commands of `proposal` that are larger than an entry of `most` bytes, each for itself.
+
+    `commands` are what would be logged for them: together they do not fit into one. Returns what is left to
+    log, in halves if each of the commands fits.
+    """
+    places = [place for place, command in enumerate(commands) if len(encode((command,))) > most]
+    if places:
+        return _left_out(proposal, places, CommandFailure.TRANSACTION_TOO_LARGE, clock)
+    return list(proposal.halves())
 
 
 def without_premature(proposals: Iterable[Proposal], premature: range, clock: Clock) -> list[Proposal]:
@@ -221,14 +226,20 @@ def without_premature(proposals: Iterable[Proposal], premature: range, clock: Cl
 
     See `LeaderClock.premature`. This is decided here, as only a leader knows the voters' clocks.
     """
-    left = []
+    left: list[Proposal] = []
     for proposal in proposals:
         commands = enumerate(proposal.commands)
         places = [place for place, command in commands if expires_within(command, premature)]
-        if places:
-            proposal.leave_out(places, CommandFailure.PREMATURE)
-        if proposal.commands:
-            left.append(proposal)
-        else:
-            clock.call_soon(partial(proposal.settle, []))
+        left += _left_out(proposal, places, CommandFailure.PREMATURE, clock) if places else [proposal]
     return left
+
+
+def _left_out(
+    proposal: Proposal, places: Sequence[int], failure: CommandFailure, clock: Clock
+) -> list[Proposal]:
+    """The proposal without the commands at `places`; nothing if it has no others: then it is answered."""
+    proposal.leave_out(places, failure)
+    if proposal.commands:
+        return [proposal]
+    clock.call_soon(partial(proposal.settle, []))
+    return []

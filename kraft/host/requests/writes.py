@@ -15,7 +15,7 @@ from kraft.host.requests.forwarding import Forwarding
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.proposal import Batch, Proposal, WriteDone, WriteOutcome
-from kraft.host.requests.proposals import Proposals, refuse_large, settle_each, without_premature
+from kraft.host.requests.proposals import Proposals, divided, settle_each, without_premature
 from kraft.host.requests.proposer import Proposer
 from kraft.host.requests.raise_waits import RaiseWaits
 from kraft.host.requests.timing import Timing
@@ -71,6 +71,7 @@ class Writes:
         self._leaderless_since = context.clock.seconds()
         self._evaluators = context.evaluators
         self._scripts_used = False
+        self._most = 0  # proposals in the next batch: half of one that was too large; 0 for any number
         self.evaluated: Evaluation | None = None  # of the next batch, while that takes time
         self._script_waits = False  # in the next batch, for everything before it
 
@@ -166,6 +167,9 @@ class Writes:
         while self._proposals.waiting and self.room:
             size = min(self._timing.batch_bytes, self._raft.state.pace // 2)
             proposals = self._proposals.take(size)
+            if self._most:
+                self._proposals.requeue(proposals[self._most :])
+                del proposals[self._most :]
             if self._leader_clock.premature:
                 taken, premature = proposals, self._leader_clock.premature
                 proposals = without_premature(taken, premature, self._clock)
@@ -186,13 +190,24 @@ class Writes:
                 commands = [c for p in proposals for c in p.commands]
             try:
                 logged = self._proposer.propose(commands)
-            except EntryTooLarge:
-                refuse_large(proposals, self._clock)
+            except EntryTooLarge as error:
+                self._divide(proposals, commands, error)
                 continue
             if logged is None:
                 self._proposals.requeue(proposals)
                 break
+            self._most = 0
             self._proposals.log(Batch(*logged, proposals, commands, self._clock.seconds()))
+
+    def _divide(
+        self, proposals: list[Proposal], commands: Sequence[kv.Command], error: EntryTooLarge
+    ) -> None:
+        """Let the halves of a batch that fits into no entry follow each other; refuse what fits into none."""
+        self._most = max(len(proposals) // 2, 1)
+        if len(proposals) == 1:
+            proposals = divided(proposals[0], commands, error.args[0], self._clock)
+            self._observe("rejected", not proposals)
+        self._proposals.requeue(proposals)
 
     @property
     def _all_applied(self) -> bool:
@@ -236,13 +251,14 @@ class Writes:
         self._proposals.requeue(evaluated.left)
         try:
             logged = self._proposer.propose(evaluated.commands, evaluated.stamp) if leads else None
-        except EntryTooLarge:
-            refuse_large(evaluated.proposals, self._clock)
+        except EntryTooLarge as error:
+            self._divide(evaluated.proposals, evaluated.commands, error)
             self._turns.wake(self._group)
             return
         if logged is None:
             self._proposals.requeue(evaluated.proposals)
         else:
+            self._most = 0
             now, proposals = self._clock.seconds(), evaluated.proposals
             self._proposals.log(Batch(*logged, proposals, evaluated.commands, now, evaluated.replies))
         self._turns.wake(self._group)
