@@ -8,7 +8,7 @@ contiguous, so that consensus and hosts need not. It knows nothing of a replica'
 whether a message is stale, or comes from a stranger.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -38,6 +38,16 @@ _OUTCOMES = frozenset((peer.DONE, peer.NOT_PROPOSED, peer.UNCERTAIN))
 
 encode: Callable[[Sequence[tuple[int, Message]]], bytes] = msgspec.msgpack.Encoder().encode
 """The bytes of one batch of at most BATCH_MESSAGES_MAX (group, message) pairs."""
+
+encode_pair: Callable[[tuple[int, Message]], bytes] = msgspec.msgpack.Encoder().encode
+"""The bytes of one pair, for `join_pairs`."""
+
+_join: Callable[[Sequence[msgspec.Raw]], bytes] = msgspec.msgpack.Encoder().encode
+
+
+def join_pairs(pairs: Iterable[bytes]) -> bytes:
+    """The bytes of a batch of pairs that are encoded already: what `encode` makes of the pairs."""
+    return _join([msgspec.Raw(pair) for pair in pairs])
 
 
 def decode(data: bytes) -> list[tuple[int, Message]]:

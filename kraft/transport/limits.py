@@ -13,7 +13,7 @@ class LinkLimits:
     queue_bytes: int = 64 << 20
     burst_bytes: int = 1 << 20  # written to the socket before the reactor handles other events
     control_bytes: int = 1 << 20  # control that waits for one peer: tens of thousands of heartbeats
-    message_bytes: int = MESSAGE_BYTES_MAX  # one batch; a chunk may be incomplete at the same time
+    message_bytes: int = MESSAGE_BYTES_MAX  # a part of a batch; a chunk may be incomplete at the same time
     queue_delay: float = 0.1  # for which bulk may queue on the way: a heartbeat interval
     window_first: int = 64 << 10  # of the congestion window: a quarter of a second at 2 Mbit/s
     window_min: int = 16 << 10  # a few packets

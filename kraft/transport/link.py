@@ -262,13 +262,9 @@ class Link(Protocol):
 
         Returns None, or why it was dropped: then certainly no part of its bulk was sent.
         """
-        if len(messages) > codec.BATCH_MESSAGES_MAX:
-            half = len(messages) // 2
-            first, second = self.send(messages[:half]), self.send(messages[half:])
-            return first and second
         encoded, batch, window = self._context.encoded, tuple(messages), self.window
         if encoded.batch != batch:
-            encoded.batch, encoded.payload = batch, codec.encode(batch)
+            encoded.batch, encoded.payload, encoded.cut = batch, codec.encode(batch), ()
         payload = encoded.payload
         small = len(payload) <= window.piece_bytes and self.sent_bytes < window.attention
         if small and self._outbox.is_empty and not self._paused:

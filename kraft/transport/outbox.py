@@ -59,7 +59,8 @@ class Outbox:
 
     def __init__(self, queue_bytes: int, control_bytes: int, message_bytes: int) -> None:
         """Limits in bytes: `control_bytes` of control; `queue_bytes` of bulk, and of bulk with chunks, so
-        that chunks never displace bulk; `message_bytes` of one batch. An empty queue takes any one batch.
+        that chunks never displace bulk; `message_bytes` of each part of a batch, which arrives by itself. An
+        empty queue takes any one batch whose parts are within that.
         """
         self._queue_bytes = queue_bytes
         self._control_bytes = control_bytes

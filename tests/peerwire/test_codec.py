@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraft.peerwire.codec import BATCH_MESSAGES_MAX, GROUP_MAX, decode, encode
+from kraft.peerwire.codec import BATCH_MESSAGES_MAX, GROUP_MAX, decode, encode, encode_pair, join_pairs
 from kraft.peerwire.errors import WireError
 from kraft.peerwire.messages import Forward, Message, ReadIndex, SnapshotOffer
 from kraft.raft.messages import Append, Entry, Heartbeat, Vote
@@ -96,3 +96,10 @@ def test_unknown_messages_are_an_error():
     """The wire version says what may be sent; more than that is no message."""
     with pytest.raises(WireError, match="not a batch"):
         decode(msgspec.msgpack.encode([[0, [99, 1]]]))
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, BATCH_MESSAGES_MAX])
+def test_pairs_that_are_joined_are_a_batch(count):
+    """The head of a batch grows with the number of its pairs."""
+    pair = (3, ReadIndex(1))
+    assert join_pairs([encode_pair(pair)] * count) == encode([pair] * count)

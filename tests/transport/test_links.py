@@ -211,11 +211,45 @@ def test_a_batch_of_very_many_messages_is_sent_in_parts():
     network, _, one, two = pair()
     network.pump()
 
-    count = codec.BATCH_MESSAGES_MAX * 2 + 1
+    count = codec.BATCH_MESSAGES_MAX + 1
     assert one.links.send("K2", [(0, BEAT)] * count)
     network.pump()
 
     assert len(two.owner.messages) == count
+
+
+def test_of_very_many_messages_all_bulk_is_sent_or_none():
+    """Else an entry that was dropped would be reported as sent, or the other way round."""
+    network, _, one, two = pair(limits=LinkLimits(queue_bytes=3 * PART_BYTES))
+    network.pump()
+    [wire] = network.wires
+    beats = [(0, BEAT)] * (codec.BATCH_MESSAGES_MAX // 2 + 1)
+    batch = [(0, append(PART_BYTES, 2)), *beats, *beats, (0, append(PART_BYTES, 3))]
+
+    wire.near.clogged = True
+    sent = one.links.send("K2", [(0, append(2 * PART_BYTES, 1))]), one.links.send("K2", batch)
+    wire.near.clogged = False
+    network.pump()
+    bulk = [message for _, _, message in two.owner.messages if message != BEAT]
+    assert (sent, bulk) == ((True, False), [append(2 * PART_BYTES, 1)])
+
+    assert one.links.send("K2", batch)
+    network.pump()
+    bulk = [message for _, _, message in two.owner.messages if message != BEAT]
+    assert bulk[1:] == [append(PART_BYTES, 2), append(PART_BYTES, 3)]
+
+
+def test_the_parts_of_a_large_batch_are_made_once_and_not_kept():
+    """All links share them; they take the memory of the batch."""
+    network, _, one, _ = pair()
+    network.pump()
+    encoded = one.links._links["K2"]._context.encoded
+    assert one.links.send("K2", [(0, append(PART_BYTES, index)) for index in (1, 2, 3)])
+    assert len(encoded.parts()) == 3
+    assert encoded.parts() is encoded.parts()
+    network.pump()
+    assert one.links.send("K2", [(0, BEAT)])
+    assert encoded.cut == ()
 
 
 def test_without_a_link_nothing_is_sent():
