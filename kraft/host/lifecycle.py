@@ -27,7 +27,6 @@ from kraft.node.status import (
     NodeState,
 )
 from kraft.node.values import Identity, Loaded, Transaction
-from kraft.peerwire.codec import GROUPS_MAX
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
 from kraft.raft.membership.configuration import Configuration
@@ -73,8 +72,7 @@ class Lifecycle:
         self._ending = False
         self._writing = False  # a new identity is on its way to the disk
         self._create_at = 0.0  # monotonic seconds, after the disk was full
-        self._created_at = 0.0  # monotonic seconds: when the groups from `_first_new` on were created here
-        self._first_new = GROUPS_MAX
+        self._created_at: dict[int, float] = {}  # monotonic seconds: when groups were created here
 
     def start(self, started: Callable[[], None]) -> None:
         """Replay the log of every group, then call `started`. A node that has not formed calls it at once."""
@@ -122,9 +120,11 @@ class Lifecycle:
 
         One that has none after some elections has a problem, such as voters that are gone.
         """
-        age = self._context.clock.seconds() - self._created_at
+        created_at = self._created_at.get(group.id)
+        if created_at is None or group.raft.state.log.last_index > 1:
+            return False
         few = NEW_TIMEOUTS * self._config.raft.election_timeout
-        return group.id >= self._first_new and group.raft.state.log.last_index <= 1 and age < few
+        return self._context.clock.seconds() - created_at < few
 
     def _without_leader(self, groups: Sequence[Group]) -> NodeState:
         removed = self._peers.formation.removed_unseen
@@ -262,7 +262,7 @@ class Lifecycle:
             self._create_at = now + RETRY_SECONDS
             return
         self._peers.formation.identity = identity
-        self._created_at, self._first_new = now, min(restored)
+        self._created_at |= dict.fromkeys(restored, now)
         if self.phase != SERVING:
             return  # the node stops: its next start finds them
         self._context.observer.event("groups_created", groups=identity.total)

@@ -134,6 +134,27 @@ def test_a_created_group_that_gets_no_leader_is_told_after_a_while(cluster):
     assert cluster.run(20, lambda: cluster.has(3) and host.status().state == "serving")
 
 
+def test_groups_that_are_created_later_do_not_end_the_time_of_those_before(cluster):
+    """Groups 1 and 2 get no leader for now."""
+
+    def drained(groups):
+        for process in cluster.processes():
+            for id_ in (1, 2):
+                if id_ in process.host.groups:
+                    process.host.groups[id_].drain(True)
+        return all(len(process.host.groups) == groups for process in cluster.processes())
+
+    host = cluster.host(cluster.leader)
+    cluster.give(cluster.leader, admin.CreateGroups(3))
+    assert cluster.run(20, lambda: drained(3))
+    assert not any(host.groups[id_].raft.state.leader for id_ in (1, 2))
+    cluster.give(cluster.leader, admin.CreateGroups(4))
+    assert cluster.run(2, lambda: drained(4))
+    assert host.status().state == "serving"
+    assert cluster.run(20, lambda: host.status().state == "leaderless")
+    assert "no leader is known for group 1, 2" in host.status().problem
+
+
 def test_a_created_group_owns_no_slot(cluster):
     cluster.create(3)
     assert cluster.run(20, lambda: cluster.has(3))
