@@ -157,6 +157,19 @@ def test_the_bytes_that_wait_are_counted_through_every_change(answers):
     assert counted() == 0
 
 
+def test_whether_many_commands_wait_is_found_without_counting_all_of_them(answers):
+    proposals = Proposals(Backpressure(100))
+    for commands in (1, 3, 0):  # the last one was left without commands
+        one = proposal(answers)
+        one.commands = [Put(b"k", b"v")] * commands
+        proposals.add(one)
+    assert proposals.has_waiting(4)
+    assert not proposals.has_waiting(5)
+    for one in proposals.waiting:
+        one.commands = ()  # nobody looks: there are three proposals
+    assert proposals.has_waiting(3)
+
+
 def test_a_mistake_in_an_answer_costs_the_others_of_the_batch_nothing(answers):
     raised: list[Exception] = []
     batch = [proposal(answers) for _ in range(3)]

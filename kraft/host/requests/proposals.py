@@ -37,10 +37,11 @@ class Proposals:
         """Whether any wait, or are logged and not decided."""
         return bool(self.waiting or self._logged or self._overtaken)
 
-    @property
-    def waiting_commands(self) -> int:
-        """The number of commands that wait."""
-        return sum(len(proposal.commands) for proposal in self.waiting)
+    def has_waiting(self, commands: int) -> bool:
+        """Whether so many commands wait. Looks at fewer than so many proposals, each of which has one."""
+        if len(self.waiting) >= commands:
+            return True
+        return sum(len(proposal.commands) for proposal in self.waiting) >= commands
 
     def in_flight(self, term: int) -> int:
         """The number of entries logged in `term` and not applied yet.

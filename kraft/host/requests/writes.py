@@ -347,6 +347,6 @@ def _may_follow(state: ReplicaState, proposals: Proposals, batch_bytes: int) -> 
     All of them must be what the links to a majority carry soon: what is not logged is certainly not done.
     """
     size, waiting = min(batch_bytes, state.pace // 2), proposals.waiting_bytes
-    if waiting < size and (waiting * LARGE_PART < batch_bytes or proposals.waiting_commands < LARGE_COMMANDS):
+    if waiting < size and (waiting * LARGE_PART < batch_bytes or not proposals.has_waiting(LARGE_COMMANDS)):
         return False
     return state.log.bytes_after(state.commit) + min(size, waiting) <= state.pace
