@@ -144,6 +144,37 @@ def test_what_is_dropped_is_not_what_a_key_holds_after_an_earlier_step():
     assert [overlay.machine.keyspace.get(key) for key in (b"a", b"b")] == [b"1", None]
 
 
+def test_what_is_dropped_is_not_in_the_numbers_of_the_ledger():
+    """They are remembered at the first change after `hold`, and not at the next ones."""
+    overlay = Overlay(Machine(), 0)
+    ledger = overlay.machine.keyspace.ledger
+
+    def numbers():
+        return ledger.counts[LedgerKind.SCRIPT], ledger.sizes[LedgerKind.SCRIPT]
+
+    def load(*names):
+        for name in names:
+            overlay.step(LoadScript(name * 40, b"return 1", 1 << 20))
+
+    load(b"a")
+    overlay.keep()
+    kept = numbers()
+    load(b"b", b"c")
+    overlay.drop()
+    assert numbers() == kept
+    load(b"d")
+    overlay.hold()
+    held = numbers()
+    assert held > kept
+    load(b"e", b"f")
+    overlay.drop()
+    overlay.drop()
+    assert numbers() == held
+    overlay.step(FlushScripts())
+    overlay.drop()
+    assert numbers() == held
+
+
 def test_the_oldest_scripts_leave_the_cache():
     machine = Machine()
     names = [bytes([97 + n]) * 40 for n in range(4)]

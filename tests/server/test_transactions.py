@@ -315,6 +315,50 @@ def test_commands_count_when_they_are_executed(client: Talk) -> None:
     assert statistics.errors == {"EXECABORT": 1, "ERR": 1}
 
 
+WRITES = [
+    ["SET a 1", "SET b 2", "SET c 3"],
+    ["INCR n", "INCR a", "INCR n"],  # one fails
+    ["SET a x GET", "GETDEL a", "GETDEL a"],
+    ["INCRBYFLOAT f 1.5", "APPEND s x", "SETRANGE s 3 y", "GETEX a EX 100"],
+    ["MSETNX a 1 b 2", "PEXPIRE a 9", "SET b 1 NX", "SET a 1 XX GET", "DEL a b c", "PERSIST a"],
+    ["INCR n"] * 300,  # more than are answered in one go
+]
+
+
+def counted(client: Talk) -> dict[str, tuple[int, int, int]]:
+    rows = client.port.statistics.commands
+    return {name: (row.calls, row.rejected, row.failed) for name, row in rows.items()}
+
+
+@pytest.mark.parametrize("writes", WRITES, ids=len)
+def test_writes_alone_are_answered_and_counted_as_among_reads(writes: list[str]) -> None:
+    """They take a shorter way, when they are queued, answered and counted."""
+    alone, among = Port().connect(), Port().connect()
+    for client in (alone, among):
+        client.run("SET", "a", "x")
+    first = alone.ask(resp("MULTI", *writes, "EXEC"))
+    second = among.ask(resp("MULTI", *writes, "GET none", "EXEC"))
+    assert (
+        second == first.replace(b"*%d\r\n" % len(writes), b"%b*%d\r\n" % (QUEUED, len(writes) + 1), 1) + NULL
+    )
+    assert {"get": (1, 0, 0), **counted(alone)} == counted(among)
+    assert alone.port.statistics.errors == among.port.statistics.errors
+    assert alone.port.statistics.commands_processed == among.port.statistics.commands_processed - 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "reply"),
+    [
+        ("SET 123456789 x", b"-ERR key exceeds limit of 8 bytes\r\n"),
+        ("SET a", b"-ERR wrong number of arguments for 'set' command\r\n"),
+        ("SET a " + "x" * 65, b"-ERR value exceeds limit of 64 bytes\r\n"),
+    ],
+)
+def test_what_looks_like_a_short_write_is_checked_as_well(request_: str, reply: bytes) -> None:
+    client = Port(limits=LimitsConfig(key_bytes=8, value_bytes=64)).connect()
+    assert client.ask(resp("MULTI", "SET a 1", request_, "EXEC")) == OK + QUEUED + reply + ABORTED
+
+
 def test_command_lists_them() -> None:
     assert {b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"UNWATCH"} <= set(TABLE)
 
