@@ -151,7 +151,9 @@ class StatusPoll:
     """Asks the nodes at `addresses`, and unless `only` these, the members that they name.
 
     It remembers the members, so that a later round finds them without the nodes that were given. If none of
-    these answers from the beginning, the nodes of `known` take their place: HTTP addresses by id.
+    these answers from the beginning, the nodes of `known` take their place: HTTP addresses by id. A node of
+    `known` that does not answer is left out if those that do answer have no such member: it was removed for
+    good, or never added.
     """
 
     def __init__(
@@ -179,6 +181,9 @@ class StatusPoll:
             self._names = {address: id_ for id_, address in known.items()}
             self._addresses, self._known = tuple(self._names), dict
             answers = self._round()
+            if self._members:
+                answers = [each for each in answers if each.status is not None or each.name in self._members]
+                self._addresses = tuple(each.address for each in answers if each.address in self._names)
         return answers
 
     def _round(self) -> list[StatusReply]:

@@ -160,11 +160,11 @@ def _warnings(answers: Sequence[StatusReply]) -> list[Line]:
 
 
 def _moves(answers: Sequence[StatusReply]) -> list[Line]:
-    """What the page says of slots that move."""
+    """What the page says of slots and votes that move."""
     view = view_of(answers)
     found = () if view is None else diagnose(view).findings
-    told = [each for each in found if each.topic == "slots" and each.severity == finding.NOTE]
-    return [line(Span(f"{each.subject}: {each.text}", NEWS)) for each in told]
+    told = [each for each in found if each.topic in ("slots", "votes") and each.severity == finding.NOTE]
+    return [line(Span(f"{each.subject}: {each.text}", NEWS), *_in_brackets(each.next)) for each in told]
 
 
 def _next_commands(answers: Sequence[StatusReply]) -> dict[str, str]:

@@ -38,7 +38,7 @@ def node_status(
     identity = peers.formation.identity
     state = lifecycle.state
     tick_seconds = settings.tick_seconds(config)
-    replication = placer.view.state.replication
+    placement = placer.view.state
     return Status(
         node=identity.id,
         version=__version__,
@@ -50,7 +50,7 @@ def node_status(
         client=config.client.advertise,
         http=peers.http_address(identity.id),
         uptime_seconds=context.clock.seconds() - started_at,
-        members=member_statuses(peers, groups, tick_seconds, replication),
+        members=member_statuses(peers, groups, tick_seconds, placement.replication),
         groups=tuple(
             group_status(groups[id_], tick_seconds, transactions, moves, slots)
             for id_, slots in sorted(owned_slots(context.slots, groups).items())
@@ -68,8 +68,10 @@ def node_status(
         moves=tuple(moves.status()),
         move_outcomes=moves.counts.outcomes,
         move_bytes=moves.counts.bytes,
-        replication=replication,
+        replication=placement.replication,
         misplaced_groups=placer.misplaced,
+        settling=placement.settling,
+        leaving=placement.leaving,
     )
 
 

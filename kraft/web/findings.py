@@ -20,6 +20,7 @@ from kraft.web.finding import BAD, NOTE, WARN, Diagnosis, Finding
 from kraft.web.report import Report
 from kraft.web.slot_findings import slot_findings
 from kraft.web.view import ClusterView, MemberReport
+from kraft.web.vote_findings import vote_findings
 
 DISK_FULL = "its disk is full: it does not vote and accepts no writes until there is space again"
 VOTERS_CHANGING = "its voters are being changed; decisions need a majority of the old and of the new ones"
@@ -81,6 +82,7 @@ def _all(view: ClusterView) -> Iterator[Finding]:
     yield from _links(view)
     yield from _versions(view)
     yield from slot_findings(view)
+    yield from vote_findings(view)
 
 
 def _half_changed(view: ClusterView) -> Iterator[Finding]:

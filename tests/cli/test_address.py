@@ -132,6 +132,29 @@ def test_without_an_address_the_nodes_at_hand_are_asked_if_the_usual_one_is_down
     assert StatusPoll([at["K3"]], 5.0).ask()[0].error == "Connection refused"
 
 
+def test_a_node_at_hand_that_is_no_member_any_more_is_not_shown(folder, http_nodes):
+    """K1 of the demo was removed for good, and K2 lost its process. Its files are still there."""
+    at = http_nodes.start(K1=None, K2=None, K3=lambda members: report("K3", members=members[1:]))
+    for id_ in ("K1", "K2", "K3"):
+        endpoint = f"tcp:{at[id_].rpartition(':')[2]}:interface=127.0.0.1"
+        write(folder / "kraft-demo" / id_ / "kraft.yaml", id_, endpoint)
+    poll = StatusPoll([at["K1"]], 5.0, known=known_nodes)
+    told = [("K2", True), ("K3", False)]
+    assert [(each.name, each.status is None) for each in poll.ask()] == told
+    assert [(each.name, each.status is None) for each in poll.ask()] == told
+    http_nodes.stop("K3")
+    assert [(each.name, each.status is None) for each in poll.ask()] == [("K2", True), ("K3", True)]
+
+
+def test_all_nodes_at_hand_are_shown_where_none_of_them_answers(folder, http_nodes):
+    at = http_nodes.start(K1=None, K2=None)
+    for id_ in ("K1", "K2"):
+        endpoint = f"tcp:{at[id_].rpartition(':')[2]}:interface=127.0.0.1"
+        write(folder / "kraft-demo" / id_ / "kraft.yaml", id_, endpoint)
+    poll = StatusPoll([at["K1"]], 5.0, known=known_nodes)
+    assert [(each.name, each.status is None) for each in poll.ask()] == [("K1", True), ("K2", True)]
+
+
 def test_the_id_of_another_member_is_asked_for(folder):
     """The nodes at hand know the members of their cluster."""
     write(folder / "kraft.yaml", "K1")
