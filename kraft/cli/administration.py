@@ -1,7 +1,4 @@
-"""`kraft members`, `moves`, `add`, `remove`, `replace`, `transfer` and `drain`: KRAFT commands with a table.
-
-The client port of any node takes them, and the leader decides: its refusals are printed as they are.
-"""
+"""`kraft members`, `add`, `remove`, `replace`, `transfer` and `drain`: KRAFT commands about the members."""
 
 import argparse
 import json
@@ -9,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from kraft.cli import servers
-from kraft.cli.cluster_client import ClusterClient, NoServer, OutcomeUnknown, pairs, text
+from kraft.cli.administrator import Administrator
+from kraft.cli.cluster_client import ClusterClient
 from kraft.cli.failure import Failure
 from kraft.cli.output.blocks import BAD, EMPTY, PLAIN, STRONG, Block, Line, Span, TableColumn, TextTable, line
 from kraft.cli.output.display import display
 from kraft.cli.servers import ServerAddress
 from kraft.listen_address import split_address
-from kraft.resp.values import Error, Reply
 
 EXAMPLES = """\
 examples:
@@ -25,7 +22,6 @@ examples:
   kraft replace K2 K5 10.0.0.5:10001             K5 takes the place of K2 once it has caught up
   kraft transfer K3                              makes K3 the leader
   kraft drain K2                                 K2 leads nothing until `kraft drain K2 --off` or a restart
-  kraft moves                                    the moves of slots between groups that are not over
   kraft members -s 10.0.0.1:10011                ask this node first; KRAFT_SERVERS may name nodes too
 
 A change that is impossible, or would put the majority at risk, is refused with the safe order of steps;
@@ -34,7 +30,6 @@ A change that is impossible, or would put the majority at risk, is refused with 
 exit status: 0 done; 1 refused or failed, and nothing was changed; 2 wrong usage; 4 unknown: `kraft members`
 shows the outcome, and the command may be repeated
 """
-UNKNOWN = "`kraft members` shows the outcome, and the command may be repeated"
 COLUMNS = (
     TableColumn("NODE"),
     TableColumn("KIND"),
@@ -44,29 +39,12 @@ COLUMNS = (
     TableColumn("PEER PORT", spare=3),
     TableColumn("CLIENT PORT", spare=2),
 )
-MOVE_COLUMNS = (
-    TableColumn("ID", number=True),
-    TableColumn("SLOTS"),
-    TableColumn("FROM", number=True),
-    TableColumn("TO", number=True),
-    TableColumn("STATE"),
-    TableColumn("KEYS", number=True),
-    TableColumn("AGE", number=True),
-    TableColumn("LEADER"),
-    TableColumn("PROBLEM", spare=1),
-)
 ABSENT = "-"
 
 
 def declare_members(parser: argparse.ArgumentParser) -> None:
     """Declare `kraft members`."""
     servers.declare(parser, "Show the members of the cluster.", EXAMPLES, run_members)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def declare_moves(parser: argparse.ArgumentParser) -> None:
-    """Declare `kraft moves`."""
-    servers.declare(parser, "Show the moves of slots that are not over.", EXAMPLES, run_moves)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -120,25 +98,12 @@ def _add_force(parser: argparse.ArgumentParser) -> None:
 
 def run_members(chosen: argparse.Namespace) -> int:
     """Print the members. Returns the exit status."""
-    with _Administrator(chosen) as admin:
+    with Administrator(chosen) as admin:
         members = admin.members()
         if chosen.json:
             print(json.dumps({"leader": admin.leader or None, "members": members}, indent=2))
         else:
             display().show(*_blocks(members, admin.leader, admin.leaders()))
-    return 0
-
-
-def run_moves(chosen: argparse.Namespace) -> int:
-    """Print the moves of slots. Returns the exit status."""
-    with _Administrator(chosen) as admin:
-        moves = admin.listing("MOVES")
-    if chosen.json:
-        print(json.dumps({"moves": moves}, indent=2))
-    elif moves:
-        display().show(TextTable(MOVE_COLUMNS, tuple(map(_move_row, moves))))
-    else:
-        display().show(line("no slots are about to move"))
     return 0
 
 
@@ -171,7 +136,7 @@ def run_transfer(chosen: argparse.Namespace) -> int:
 
 def run_drain(chosen: argparse.Namespace) -> int:
     """Drain one node, which has to be asked itself. Returns the exit status."""
-    with _Administrator(chosen) as admin:
+    with Administrator(chosen) as admin:
         members = {str(member["id"]): str(member["client"]) for member in admin.members()}
     if chosen.node not in members:
         raise Failure(f"{chosen.node} is not a member; the members are {', '.join(sorted(members))}")
@@ -182,7 +147,7 @@ def run_drain(chosen: argparse.Namespace) -> int:
     client = ClusterClient(
         [ServerAddress(chosen.node, host, port)], follow=False, connect=servers.connector(chosen)
     )
-    with _Administrator(chosen, client) as admin:
+    with Administrator(chosen, client) as admin:
         admin.order("DRAIN", "OFF" if chosen.off else "ON")
     until = f"leads nothing until `kraft drain {chosen.node} --off` or a restart"
     display().show(line(f"{chosen.node} {'may lead again' if chosen.off else until}"))
@@ -191,65 +156,12 @@ def run_drain(chosen: argparse.Namespace) -> int:
 
 def _change(chosen: argparse.Namespace, words: Sequence[str], outcome: str) -> int:
     """Give one KRAFT command, then print its outcome and the members."""
-    with _Administrator(chosen) as admin:
+    with Administrator(chosen) as admin:
         admin.order(*words, *(["FORCE"] if getattr(chosen, "force", False) else []))
         members = admin.members()
         told = [line(outcome), EMPTY] if outcome else []
         display().show(*told, *_blocks(members, admin.leader, admin.leaders()))
     return 0
-
-
-class _Administrator:
-    """Gives KRAFT commands to a cluster."""
-
-    def __init__(self, chosen: argparse.Namespace, client: ClusterClient | None = None) -> None:
-        self._client = client or ClusterClient(
-            servers.chosen(chosen.servers), connect=servers.connector(chosen)
-        )
-        self.leader = ""
-
-    def __enter__(self) -> "_Administrator":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-
-    def order(self, *words: str) -> Reply:
-        """The reply to one KRAFT command. Raises Failure for a refusal."""
-        try:
-            reply = self._client.call(
-                [b"KRAFT", *(word.encode("utf-8", "surrogateescape") for word in words)]
-            )
-        except OutcomeUnknown as failure:
-            raise OutcomeUnknown(f"{failure}. {UNKNOWN}") from None
-        if isinstance(reply, Error):
-            if reply.text.startswith("UNCERTAIN"):
-                raise OutcomeUnknown(f"{reply.text}. {UNKNOWN}")
-            told = reply.text.removeprefix("ERR ")
-            raise Failure(told.replace("repeat with FORCE", "repeat with --force"))
-        return reply
-
-    def members(self) -> list[dict[str, object]]:
-        """The members as the leader knows them, or as the node that answers does; notes the leader."""
-        self._client.close()  # the command may have moved the leadership
-        found = self.listing("MEMBERS")
-        self.leader = self._client.leader
-        return found
-
-    def leaders(self) -> list[str]:
-        """The leader of each group, '' where none is known."""
-        return [str(group.get("leader") or "") for group in self.listing("GROUPS")]
-
-    def listing(self, word: str) -> list[dict[str, object]]:
-        """The reply to a KRAFT command that lists something."""
-        reply = self.order(word)
-        if not isinstance(reply, list):
-            raise NoServer("what answers is not a kraft node")
-        found: list[dict[str, object]] = []
-        for each in reply:
-            fields = pairs(each)
-            found.append({name: text(it) if isinstance(it, bytes) else it for name, it in fields.items()})
-        return found
 
 
 def _blocks(members: Sequence[dict[str, object]], leader: str, leaders: Sequence[str]) -> list[Block]:
@@ -287,17 +199,6 @@ def _row(member: dict[str, object], leader: str) -> tuple[Span, ...]:
         lag,
         Span(str(member.get("address")) or ABSENT),
         Span(str(member.get("client")) or ABSENT),
-    )
-
-
-def _move_row(move: dict[str, object]) -> tuple[Span, ...]:
-    age = int(str(move.get("age_ms", 0))) // 1000
-    problem = str(move.get("problem"))
-    return (
-        *(Span(str(move.get(name))) for name in ("id", "slots", "from", "to", "state", "keys")),
-        Span(f"{age} s"),
-        Span(str(move.get("leader")) or ABSENT),
-        Span(problem, BAD) if problem else Span(ABSENT),
     )
 
 

@@ -52,6 +52,10 @@ class CommandParser(argparse.ArgumentParser):
             self.error(f"there is no command {command!r}{hint}")
         self._declare(command)
         chosen, unknown = self.parse_known_args(words, namespace)
+        if command and unknown and not any(word.startswith("-") for word in unknown):
+            # Words that may be left out were taken to be left out before an option.
+            rest = words[words.index(command) + 1 :]
+            chosen, unknown = self.commands[command].parse_known_intermixed_args(rest)
         if unknown:
             self._refuse(self.commands.get(command, self), unknown[0])
         if not command:
@@ -63,7 +67,8 @@ class CommandParser(argparse.ArgumentParser):
         if not word.startswith("-"):
             parser.error(f"{word!r} is one word too many" + _hint(word, self.commands, f"{self.prog} "))
         option = word.partition("=")[0]
-        known = set(_OPTION.findall(parser.format_help()))
+        declared = parser.format_help().removesuffix(f"{(parser.epilog or '').rstrip()}\n")
+        known = set(_OPTION.findall(declared))  # not those of the examples, which may be of other commands
         parser.error(f"there is no option {option}" + _hint(option, known))
 
 

@@ -3,7 +3,9 @@
 import argparse
 import json
 import secrets
+import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from kraft.backup.backup_key import BackupKey
@@ -15,6 +17,7 @@ from kraft.cli.output.display import display
 from kraft.config import ConfigError, load
 from kraft.config.kinds import Address, NodeId, RestoreToken
 from kraft.host.membership.formation import cluster_id
+from kraft.listen_address import is_loopback, split_address
 from kraft.moment import LATEST, Moment, parse_moment, when
 from kraft.node.values import Identity
 from kraft.storage.errors import StorageError
@@ -22,6 +25,7 @@ from kraft.storage.offline import restoration
 from kraft.storage.offline.restoration import GroupTarget, Restoration, founders_of, refuse_used_directory
 
 PEER_DEFAULT = "127.0.0.1:10001"
+UNITS = Path("/etc/kraft")  # the files of kraft@.service
 TOKEN_BYTES = 8
 LABEL_WIDTH = 9
 
@@ -72,6 +76,7 @@ class _Target:
     def __init__(self, chosen: argparse.Namespace) -> None:
         given = _from_file(chosen) if chosen.config else (*_from_options(chosen), None)
         self.id, self.directory, self.members, self.groups = given
+        self._config = chosen.config
         self.token = chosen.token
         self.drawn = chosen.token is None
         if self.drawn:
@@ -80,6 +85,19 @@ class _Target:
             _checked("--token", RestoreToken().convert, self.token)
         if self.drawn and chosen.yes and len(self.members) > 1:
             raise WrongUsage(f"several members need the same --token, such as --token {self.token}")
+
+    @property
+    def start(self) -> str:
+        """What starts the node: without a file, options do on one machine; else FILE has to be written."""
+        host, port = split_address(dict(self.members)[self.id])
+        if self._config and Path(self._config).absolute().parent == UNITS:
+            return shlex.join(["systemctl", "start", f"kraft@{Path(self._config).stem}"])
+        options = ["--config", self._config or "FILE"]
+        if not self._config and len(self.members) == 1 and is_loopback(host):
+            options = ["--id", self.id, "--data-dir", self.directory]
+            if (host, port) != split_address(PEER_DEFAULT):
+                options += ["--host", host, "--raft-rpc-port", str(port)]
+        return shlex.join(["twistd", "-n", "--pidfile=", "kraft", *options])
 
 
 def _from_file(chosen: argparse.Namespace) -> tuple[str, str, list[tuple[str, str]], int | None]:
@@ -229,9 +247,11 @@ def _report(
     )
     if len(target.members) > 1:
         others = ", ".join(id_ for id_, _ in target.members if id_ != target.id)
-        yield line(f"next: the same with --token {target.token} for {others}; then start all of them")
+        yield line(f"next: the same with --token {target.token} for {others}; then start all of them, here")
+        yield line("  ", Span(target.start, COMMAND))
     else:
         yield line(f"next: start {target.id}; other nodes join with cluster.standby: true and kraft add")
+        yield line("  ", Span(target.start, COMMAND))
 
 
 def place_of(manifest: Any, target: GroupTarget) -> str:

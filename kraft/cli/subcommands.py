@@ -61,9 +61,39 @@ def _members(parser: ArgumentParser) -> None:
 
 
 def _moves(parser: ArgumentParser) -> None:
-    from kraft.cli import administration
+    from kraft.cli import slot_moves
 
-    administration.declare_moves(parser)
+    slot_moves.declare_moves(parser)
+
+
+def _move(parser: ArgumentParser) -> None:
+    from kraft.cli import slot_moves
+
+    slot_moves.declare_move(parser)
+
+
+def _split(parser: ArgumentParser) -> None:
+    from kraft.cli import slot_moves
+
+    slot_moves.declare_split(parser)
+
+
+def _merge(parser: ArgumentParser) -> None:
+    from kraft.cli import slot_moves
+
+    slot_moves.declare_merge(parser)
+
+
+def _rebalance(parser: ArgumentParser) -> None:
+    from kraft.cli import placement
+
+    placement.declare_rebalance(parser)
+
+
+def _replication(parser: ArgumentParser) -> None:
+    from kraft.cli import placement
+
+    placement.declare_replication(parser)
 
 
 def _add(parser: ArgumentParser) -> None:
@@ -146,12 +176,17 @@ SUBCOMMANDS = (
     Subcommand("set", "set the value of a key", _set),
     Subcommand("del", "delete keys", _del),
     Subcommand("members", "show the members of the cluster", _members),
-    Subcommand("moves", "show the moves of slots between groups", _moves),
     Subcommand("add", "make a standby node a member", _add),
     Subcommand("remove", "remove a member for good", _remove),
     Subcommand("replace", "replace a member by a standby node, in one step", _replace),
     Subcommand("transfer", "transfer leadership", _transfer),
     Subcommand("drain", "take all leadership away from a node", _drain),
+    Subcommand("split", "divide the slots of a group among several", _split),
+    Subcommand("merge", "move all slots of a group to another one", _merge),
+    Subcommand("move", "move slots of a group to another one", _move),
+    Subcommand("moves", "show the moves of slots between groups, or cancel one", _moves),
+    Subcommand("rebalance", "even out slots among groups, or votes among nodes", _rebalance),
+    Subcommand("replication", "show or set how many nodes vote in each group", _replication),
     Subcommand("doctor", "find problems of a node and its machine", _doctor),
     Subcommand("check-config", "check a configuration file", _check_config),
     Subcommand("backup", "make an image of all data, or look at images", _backup),

@@ -120,11 +120,9 @@ class Lifecycle:
 
         One that has none after some elections has a problem, such as voters that are gone.
         """
-        created_at = self._created_at.get(group.id)
-        if created_at is None or group.raft.state.log.last_index > 1:
-            return False
+        age = self._context.clock.seconds() - self._created_at.get(group.id, float("-inf"))
         few = NEW_TIMEOUTS * self._config.raft.election_timeout
-        return self._context.clock.seconds() - created_at < few
+        return group.raft.state.log.last_index <= 1 and age < few
 
     def _without_leader(self, groups: Sequence[Group]) -> NodeState:
         removed = self._peers.formation.removed_unseen

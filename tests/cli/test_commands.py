@@ -99,6 +99,11 @@ def test_help_of_a_command_in_both_orders(capsys):
         (["status", "--jsno"], "kraft status: error: there is no option --jsno; did you mean '--json'?"),
         (["demo", "--noeds=3"], "kraft demo: error: there is no option --noeds; did you mean '--nodes'?"),
         (["status", "--xyzzy"], "kraft status: error: there is no option --xyzzy"),
+        (
+            ["transfer", "--force"],
+            "kraft transfer: error: there is no option --force; did you mean '--cert'?",
+        ),
+        (["backup", "list", "a", "--json", "b"], "kraft backup: error: 'b' is one word too many"),
         (["--versoin"], "kraft: error: there is no option --versoin; did you mean '--version'?"),
     ],
 )
@@ -107,6 +112,32 @@ def test_a_slip_of_the_finger_is_answered_with_what_was_meant(arguments, line, c
         main(arguments)
     assert ended.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1] == line
+
+
+def test_an_option_of_another_command_in_the_examples_is_not_proposed(capsys):
+    with pytest.raises(SystemExit):
+        main(["transfer", "--force"])
+    assert "'--force'" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["backup", "list", "--json", "DIR"],
+        ["backup", "--json", "list", "DIR"],
+        ["backup", "list", "DIR", "--json"],
+    ],
+)
+def test_options_may_stand_between_words(arguments, tmp_path, capsys):
+    (tmp_path / "DIR").mkdir()
+    assert main([word.replace("DIR", str(tmp_path / "DIR")) for word in arguments]) == 0
+    assert json.loads(capsys.readouterr().out) == {"clusters": []}
+
+
+def test_options_may_stand_between_the_nodes_that_are_asked(capsys):
+    assert main(["status", "127.0.0.1:1", "--only", "--json", "127.0.0.1:2"]) == 1
+    asked = [each["address"] for each in json.loads(capsys.readouterr().out)["nodes"]]
+    assert asked == ["127.0.0.1:1", "127.0.0.1:2"]
 
 
 def test_adding_a_node_needs_a_cluster_that_runs(tmp_path, capsys):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kraft.cli import administration, demo, doctor, growth
+from kraft.cli import administration, administrator, demo, doctor, growth
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.local_cluster import lay_out
 from kraft.cli.main import main
@@ -131,7 +131,8 @@ def cluster(monkeypatch):
             def close(self):
                 pass
 
-        monkeypatch.setattr(administration, "ClusterClient", Client)
+        for module in (administration, administrator):
+            monkeypatch.setattr(module, "ClusterClient", Client)
 
     return put
 

@@ -5,6 +5,7 @@ import fcntl
 import pytest
 
 from kraft.backup.image import write_image
+from kraft.cli import restore
 from kraft.cli.main import main
 from kraft.storage.offline import restoration
 from tests.backup.sources import CLUSTER, FakeSource, Twin, backed_up, history
@@ -107,3 +108,44 @@ def write_groups(directory, groups):
     twins = [Twin().apply(history(1, 10 + group)) for group in range(groups)]
     (directory / FOLDER).mkdir(parents=True)
     return write_image(FakeSource(*twins), directory / FOLDER, "image", None)
+
+
+@pytest.mark.parametrize(
+    ("options", "start"),
+    [
+        ([], "twistd -n --pidfile= kraft --id K1 --data-dir {data}"),
+        (
+            ["--peer", "127.0.0.2:7001"],
+            "twistd -n --pidfile= kraft --id K1 --data-dir {data} --host 127.0.0.2 --raft-rpc-port 7001",
+        ),
+        (["--peer", "10.0.0.1:10001"], "twistd -n --pidfile= kraft --config FILE"),
+        (
+            ["--member", "K1=127.0.0.1:7001", "--member", "K2=127.0.0.1:7002", "--token", "0123456789abcdef"],
+            "twistd -n --pidfile= kraft --config FILE",
+        ),
+    ],
+)
+def test_the_last_line_starts_the_node(tmp_path, backup, capsys, options, start):
+    data = tmp_path / "data"
+    assert main(["restore", str(backup), "--data-dir", str(data), "--id", "K1", *options, "--yes"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].strip() == start.format(data=data)
+
+
+FILE = """\
+node: {{id: K1, data: {data}}}
+peer: {{listen: "tcp:7001:interface=127.0.0.1", advertise: "127.0.0.1:7001"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "start"),
+    [("", "twistd -n --pidfile= kraft --config {}"), ("units", "systemctl start kraft@K7")],
+)
+def test_a_node_with_a_file_is_started_by_it(tmp_path, backup, capsys, monkeypatch, folder, start):
+    """In the folder of the units, by its unit."""
+    monkeypatch.setattr(restore, "UNITS", tmp_path / "units")
+    (tmp_path / "units").mkdir()
+    file = tmp_path / folder / "K7.yaml"
+    file.write_text(FILE.format(data=tmp_path / "data"))
+    assert main(["restore", str(backup), "--config", str(file), "--yes"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].strip() == start.format(file)

@@ -21,12 +21,14 @@ from kraft.node.ports import Clock
 class Proposals:
     """All proposals of one group. `waiting` holds those not logged yet; only this class changes it.
 
-    They have `waiting_bytes` together. What waits is reported to `backpressure`.
+    They have `waiting_bytes` together. What waits is reported to `backpressure`. While `most` is not 0, no
+    more proposals are taken for a batch; a batch that is logged ends that.
     """
 
     def __init__(self, backpressure: Backpressure) -> None:
         self.waiting: deque[Proposal] = deque()
         self.waiting_bytes = 0
+        self.most = 0
         self._backpressure = backpressure
         self._logged: deque[Batch] = deque()  # ascending by index, and therefore by term
         self._overtaken: list[Batch] = []
@@ -87,6 +89,9 @@ class Proposals:
                 size += proposal.size
         self.waiting_bytes -= removed
         self._backpressure.add(-number, -removed)
+        if self.most:
+            self.requeue(taken[self.most :])
+            del taken[self.most :]
         return taken
 
     def take_remote(self) -> list[Proposal]:
@@ -106,6 +111,7 @@ class Proposals:
         while self._logged and self._logged[-1].index >= batch.index:
             self._overtaken.append(self._logged.pop())
         self._logged.append(batch)
+        self.most = 0
 
     def applied(self, index: int, term: int) -> Batch | None:
         """Remove and return the batch of the entry being applied, or None if it is not one of ours."""

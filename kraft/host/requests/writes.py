@@ -71,7 +71,6 @@ class Writes:
         self._leaderless_since = context.clock.seconds()
         self._evaluators = context.evaluators
         self._scripts_used = False
-        self._most = 0  # proposals in the next batch: half of one that was too large; 0 for any number
         self.evaluated: Evaluation | None = None  # of the next batch, while that takes time
         self._script_waits = False  # in the next batch, for everything before it
 
@@ -167,9 +166,6 @@ class Writes:
         while self._proposals.waiting and self.room:
             size = min(self._timing.batch_bytes, self._raft.state.pace // 2)
             proposals = self._proposals.take(size)
-            if self._most:
-                self._proposals.requeue(proposals[self._most :])
-                del proposals[self._most :]
             if self._leader_clock.premature:
                 taken, premature = proposals, self._leader_clock.premature
                 proposals = without_premature(taken, premature, self._clock)
@@ -196,14 +192,13 @@ class Writes:
             if logged is None:
                 self._proposals.requeue(proposals)
                 break
-            self._most = 0
             self._proposals.log(Batch(*logged, proposals, commands, self._clock.seconds()))
 
     def _divide(
         self, proposals: list[Proposal], commands: Sequence[kv.Command], error: EntryTooLarge
     ) -> None:
         """Let the halves of a batch that fits into no entry follow each other; refuse what fits into none."""
-        self._most = max(len(proposals) // 2, 1)
+        self._proposals.most = max(len(proposals) // 2, 1)
         if len(proposals) == 1:
             proposals = divided(proposals[0], commands, error.args[0], self._clock)
             self._observe("rejected", not proposals)
@@ -258,7 +253,6 @@ class Writes:
         if logged is None:
             self._proposals.requeue(evaluated.proposals)
         else:
-            self._most = 0
             now, proposals = self._clock.seconds(), evaluated.proposals
             self._proposals.log(Batch(*logged, proposals, evaluated.commands, now, evaluated.replies))
         self._turns.wake(self._group)

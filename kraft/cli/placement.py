@@ -1,0 +1,131 @@
+"""`kraft replication` and `rebalance`: how many nodes vote in a group, and which ones."""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+
+from kraft.cli import servers, slot_moves
+from kraft.cli.administrator import Administrator, Row, fields, plain
+from kraft.cli.cluster_client import NoServer, pairs
+from kraft.cli.output.blocks import EMPTY, Block, Span, TableColumn, TextTable, line
+from kraft.cli.output.display import display
+
+EXAMPLES = """\
+examples:
+  kraft replication                      how many nodes vote in each group, and the votes of each node
+  kraft replication 3                    three nodes vote in each group, spread over zones
+  kraft replication all                  every member votes in every group
+  kraft rebalance replicas --dry-run     which votes would be moved, so that all nodes have about as many
+  kraft rebalance replicas               moves them; `kraft replication` shows how many steps are left
+  kraft rebalance slots                  all groups that have slots get the same number of them
+
+Clients are served meanwhile. A number that would let a majority depend on too few nodes is refused; --force
+takes it nevertheless. docs/membership.md has votes and zones, docs/groups.md has slots.
+
+exit status: 0 done, or planned; 1 refused or failed; 2 wrong usage; 4 unknown: `kraft replication` shows what
+is in force
+"""
+UNKNOWN = "`kraft replication` shows what is in force"
+NODE_COLUMNS = (TableColumn("NODE"), TableColumn("VOTES", number=True), TableColumn("ZONE"))
+STEP_COLUMNS = (TableColumn("GROUP", number=True), TableColumn("VOTERS"), TableColumn("TO"))
+
+
+def declare_replication(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft replication`."""
+    servers.declare(parser, "Show or set how many nodes vote in each group.", EXAMPLES, run_replication)
+    parser.add_argument("voters", nargs="?", metavar="N|all", help="default: show it")
+    parser.add_argument("--force", action="store_true", help="even if it puts the majority at risk")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def declare_rebalance(parser: argparse.ArgumentParser) -> None:
+    """Declare `kraft rebalance`."""
+    servers.declare(parser, "Even out the slots of groups, or the votes of nodes.", EXAMPLES, run_rebalance)
+    parser.add_argument("what", choices=("slots", "replicas"))
+    parser.add_argument("--dry-run", action="store_true", help="show what would be moved, and plan nothing")
+    slot_moves.add_planning(parser)
+
+
+def run_replication(chosen: argparse.Namespace) -> int:
+    """Show the placement of votes, after a change if one is given. Returns the exit status."""
+    with Administrator(chosen, unknown=UNKNOWN) as admin:
+        if chosen.voters is not None:
+            admin.order("REPLICATION", chosen.voters, *(["FORCE"] if chosen.force else []))
+        placement = _Placement(admin)
+    if chosen.json:
+        print(json.dumps(placement.facts, indent=2))
+    else:
+        display().show(*placement.blocks())
+    return 0
+
+
+class _Placement:
+    """What KRAFT REPLICATION shows. `steps` are left; while `settling` there may be more of them."""
+
+    def __init__(self, admin: Administrator) -> None:
+        reply = pairs(admin.order("REPLICATION"))
+        if not reply:
+            raise NoServer("what answers is not a kraft node")
+        self._votes, self._zones = fields(reply["votes"]), fields(reply["zones"])
+        told = {name: plain(value) for name, value in reply.items()}
+        self.facts: Row = {**told, "votes": self._votes, "zones": self._zones}
+        self.settling, self.steps = bool(reply["settling"]), int(str(reply["steps"]))
+
+    def blocks(self) -> list[Block]:
+        rows = tuple(
+            (Span(id_), Span(str(number)), Span(str(self._zones.get(id_) or slot_moves.ABSENT)))
+            for id_, number in sorted(self._votes.items())
+        )
+        number = self.facts["replication"]
+        text = "every member votes in every group"
+        if number != "all":
+            text = f"{number} {'node votes' if number == 1 else 'nodes vote'} in each group"
+        told = [line(text)]
+        leaving = self.facts["leaving"]
+        if isinstance(leaving, list) and leaving:
+            told.append(line(f"{', '.join(map(str, leaving))}: without votes soon, as before a removal"))
+        if self.settling:
+            left = "1 step is left" if self.steps == 1 else f"{self.steps} steps are left"
+            told.append(line(f"votes are being moved: {left}"))
+        return [TextTable(NODE_COLUMNS, rows), EMPTY, *told]
+
+
+def run_rebalance(chosen: argparse.Namespace) -> int:
+    """Even out slots or votes. Returns the exit status."""
+    if chosen.what == "slots":
+        return slot_moves.run_rebalance(chosen)
+    with Administrator(chosen, unknown=UNKNOWN) as admin:
+        steps = admin.listing("REBALANCE", "REPLICAS", *(["DRYRUN"] if chosen.dry_run else []))
+        if not chosen.json:
+            display().show(*_steps(steps, dry=chosen.dry_run))
+        if chosen.wait and steps and not chosen.dry_run:
+            _wait(admin, len(steps))
+    if chosen.json:
+        print(json.dumps({"steps": steps}, indent=2))
+    return 0
+
+
+def _wait(admin: Administrator, total: int) -> None:
+    """Wait until the votes are where they should be, and show how far they are."""
+    with display().work("moving votes", "steps") as report:
+        while (placement := _Placement(admin)).settling:
+            report(max(total - placement.steps, 0), total)
+            time.sleep(slot_moves.LOOK_SECONDS)
+        report(total, total)
+
+
+def _steps(steps: Sequence[Row], *, dry: bool) -> list[Block]:
+    if not steps:
+        return [line("all nodes have about as many votes already")]
+    rows = tuple(
+        (Span(str(step.get("group"))), Span(_names(step.get("voters"))), Span(_names(step.get("to"))))
+        for step in steps
+    )
+    number = "1 step" if len(steps) == 1 else f"{len(steps)} steps"
+    text = "nothing was changed" if dry else "`kraft replication` shows how many are left"
+    return [TextTable(STEP_COLUMNS, rows), EMPTY, line(f"{number}; {text}")]
+
+
+def _names(ids: object) -> str:
+    return " ".join(map(str, ids)) if isinstance(ids, list) else str(ids)

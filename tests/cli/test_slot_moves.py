@@ -1,0 +1,251 @@
+"""`kraft split`, `merge`, `move`, `moves`, `rebalance`, `replication`: what they ask, and what they show."""
+
+import json
+from typing import Any
+
+import pytest
+
+from kraft.cli import administrator, placement, slot_moves
+from kraft.cli.main import main
+from kraft.resp.values import Error
+
+PLANNED: list[Any] = [
+    {b"id": 1, b"slots": b"5462-10922", b"from": 0, b"to": 1},
+    {b"id": 2, b"slots": b"10923-16383", b"from": 0, b"to": 2},
+]
+GROUPS = [
+    {b"group": 0, b"slots": b"0-5461", b"leader": b"K1", b"keys": 7},
+    {b"group": 1, b"slots": b"5462-10922", b"leader": b"", b"keys": 5},
+    {b"group": 2, b"slots": b"", b"leader": b"K3", b"keys": 0},
+]
+STEPS = [{b"group": 3, b"voters": [b"K1", b"K2"], b"to": [b"K2", b"K4"]}]
+
+
+def moving(id_: int, state: str = "copying") -> dict[bytes, Any]:
+    return {
+        **PLANNED[id_ - 1], b"state": state.encode(), b"keys": 9, b"age_ms": 1500, b"leader": b"K1",
+        b"problem": b"",
+    }  # fmt: skip
+
+
+def placed(settling: int = 0, steps: int = 0, **more: Any) -> dict[bytes, Any]:
+    told = {
+        b"replication": 3, b"settling": settling, b"leaving": [], b"steps": steps,
+        b"votes": [b"K1", 4, b"K2", 2], b"zones": {b"K1": b"a", b"K2": b""},
+    }  # fmt: skip
+    return {**told, **{name.encode(): value for name, value in more.items()}}
+
+
+class Cluster:
+    """Its replies by the words of the command: a list is used up, its last element stays."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.replies: dict[str, list[Any]] = {}
+        self.leader = "K1"
+
+    def call(self, words: list[bytes]) -> Any:
+        text = b" ".join(words[1:]).decode()
+        self.asked.append(text)
+        found = self.replies[text]
+        return found.pop(0) if len(found) > 1 else found[0]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster()
+    monkeypatch.setattr(administrator, "ClusterClient", lambda *_, **__: made)
+    for module in (slot_moves, placement):
+        monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["split", "0"], "SPLIT 0 INTO 2"),
+        (["split", "0", "--into", "3"], "SPLIT 0 INTO 3"),
+        (["merge", "2", "0"], "MERGE 2 INTO 0"),
+        (["rebalance", "slots"], "REBALANCE SLOTS"),
+    ],
+)
+def test_moves_are_planned_and_shown(
+    arguments: list[str], asked: str, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.replies = {asked: [PLANNED]}
+    assert main(arguments) == 0
+    assert cluster.asked == [asked]
+    assert capsys.readouterr().out == (
+        "ID  SLOTS        FROM  TO\n"
+        "1   5462-10922   0     1\n"
+        "2   10923-16383  0     2\n"
+        "\n"
+        "2 moves planned: `kraft moves` shows how far\n"
+    )
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "moves": [
+            {"id": 1, "slots": "5462-10922", "from": 0, "to": 1},
+            {"id": 2, "slots": "10923-16383", "from": 0, "to": 2},
+        ]
+    }
+
+
+def test_a_dry_run_plans_nothing(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    """It waits for nothing either."""
+    cluster.replies = {"REBALANCE SLOTS DRYRUN": [[{b"slots": b"0-9", b"from": 0, b"to": 1}], []]}
+    assert main(["rebalance", "slots", "--dry-run", "--wait"]) == 0
+    assert capsys.readouterr().out == "SLOTS  FROM  TO\n0-9    0     1\n\n1 move; nothing was planned\n"
+    assert main(["rebalance", "slots", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "no slots have to move\n"
+
+
+@pytest.mark.parametrize(("slots", "asked"), [("0-99", "0 99"), ("7", "7 7")])
+def test_slots_are_moved(
+    slots: str, asked: str, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.replies = {f"MOVE SLOTS {asked} TO 1": [1], "MOVES": [[moving(2), moving(1)]]}
+    assert main(["move", slots, "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "1   5462-10922  0     1"
+
+
+def test_a_move_that_is_over_at_once_is_shown_all_the_same(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.replies = {"MOVE SLOTS 0 99 TO 1": [1], "MOVES": [[]], "GROUPS": [GROUPS]}
+    assert main(["move", "0-99", "1", "--wait"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "1   0-99   -     1"
+
+
+@pytest.mark.parametrize("slots", ["", "a-b", "5-", "-5x", "1-2-3"])
+def test_slots_have_a_form(slots: str, cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["move", "--", slots, "1"]) == 2
+    assert "write FIRST-LAST, such as 0-2047" in capsys.readouterr().err
+    assert cluster.asked == []
+
+
+def test_waiting_ends_with_the_moves_and_shows_the_groups(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Moves of others are not waited for."""
+    other = {**moving(1), b"id": 9}
+    looks = [[moving(1), moving(2)], [moving(2), other], [other]]
+    cluster.replies = {"SPLIT 0 INTO 3": [PLANNED], "MOVES": looks, "GROUPS": [GROUPS]}
+    assert main(["split", "0", "--into", "3", "--wait"]) == 0
+    assert cluster.asked == ["SPLIT 0 INTO 3", "MOVES", "MOVES", "MOVES", "GROUPS"]
+    assert capsys.readouterr().out.endswith(
+        "done: the groups now\n"
+        "\n"
+        "GROUP  SLOTS       LEADER  KEYS\n"
+        "0      0-5461      K1      7\n"
+        "1      5462-10922  none    5\n"
+        "2      -           K3      0\n"
+    )
+
+
+def test_a_move_that_is_cancelled_meanwhile_is_a_failure(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = [[moving(1), moving(2)], [moving(1, "cancelling")], []]
+    cluster.replies = {"SPLIT 0 INTO 2": [PLANNED], "MOVES": looks, "GROUPS": [GROUPS]}
+    assert main(["split", "0", "--wait", "--json"]) == 1
+    told = capsys.readouterr()
+    assert told.err == "kraft: cancelled: move 1\n"
+    assert json.loads(told.out)["groups"][0] == {"group": 0, "slots": "0-5461", "leader": "K1", "keys": 7}
+
+
+def test_moves_are_watched_until_they_are_over(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.replies = {"MOVES": [[moving(1)], [moving(1, "active")], []]}
+    assert main(["moves", "--watch"]) == 0
+    told = capsys.readouterr().out
+    assert [word for word in ("copying", "active", "no slots are about to move") if word in told] == [
+        "copying", "active", "no slots are about to move",
+    ]  # fmt: skip
+    assert main(["moves", "--watch", "--json"]) == 2
+
+
+def test_a_move_is_cancelled(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.replies = {"MOVE CANCEL 1": ["OK"], "MOVES": [[moving(1, "cancelling")]]}
+    assert main(["moves", "--cancel", "1"]) == 0
+    assert "cancelling" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "told"),
+    [
+        (Error("ERR group 7 does not exist"), 1, "kraft: group 7 does not exist\n"),
+        (Error("UNCERTAIN"), 4, "kraft: UNCERTAIN. `kraft moves` shows whether the moves are planned\n"),
+        ("OK", 1, "kraft: what answers is not a kraft node\n"),
+    ],
+)
+def test_what_is_refused_or_unknown(
+    reply: Any, status: int, told: str, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.replies = {"SPLIT 7 INTO 2": [reply]}
+    assert main(["split", "7"]) == status
+    assert capsys.readouterr().err == told
+
+
+# -- votes
+
+
+def test_the_placement_of_votes_is_shown(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.replies = {"REPLICATION": [placed()]}
+    assert main(["replication"]) == 0
+    assert capsys.readouterr().out == (
+        "NODE  VOTES  ZONE\nK1    4      a\nK2    2      -\n\n3 nodes vote in each group\n"
+    )
+    assert main(["replication", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "replication": 3, "settling": 0, "leaving": [], "steps": 0,
+        "votes": {"K1": 4, "K2": 2}, "zones": {"K1": "a", "K2": ""},
+    }  # fmt: skip
+
+
+def test_what_is_about_to_change_is_told(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    replies = [placed(1, 5), placed(1, 1, leaving=[b"K2"]), placed(replication=b"all"), placed(replication=1)]
+    cluster.replies = {"REPLICATION": replies}
+    told = []
+    for _ in range(4):
+        assert main(["replication"]) == 0
+        told.append(capsys.readouterr().out.splitlines()[4:])
+    assert told == [
+        ["3 nodes vote in each group", "votes are being moved: 5 steps are left"],
+        [
+            "3 nodes vote in each group",
+            "K2: without votes soon, as before a removal",
+            "votes are being moved: 1 step is left",
+        ],
+        ["every member votes in every group"],
+        ["1 node votes in each group"],
+    ]
+
+
+def test_the_number_of_voters_is_set(cluster: Cluster) -> None:
+    cluster.replies = {"REPLICATION 3": ["OK"], "REPLICATION all FORCE": ["OK"], "REPLICATION": [placed()]}
+    assert main(["replication", "3"]) == 0
+    assert main(["replication", "all", "--force"]) == 0
+    assert cluster.asked == ["REPLICATION 3", "REPLICATION", "REPLICATION all FORCE", "REPLICATION"]
+
+
+def test_votes_are_evened_out(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.replies = {
+        "REBALANCE REPLICAS": [STEPS],
+        "REBALANCE REPLICAS DRYRUN": [STEPS, []],
+        "REPLICATION": [placed(1, 1), placed(1, 0), placed()],
+    }
+    table = "GROUP  VOTERS  TO\n3      K1 K2   K2 K4\n\n1 step; "
+    assert main(["rebalance", "replicas", "--wait"]) == 0
+    assert capsys.readouterr().out == f"{table}`kraft replication` shows how many are left\n"
+    assert cluster.asked == ["REBALANCE REPLICAS", *["REPLICATION"] * 3]
+    assert main(["rebalance", "replicas", "--dry-run"]) == 0
+    assert capsys.readouterr().out == f"{table}nothing was changed\n"
+    assert main(["rebalance", "replicas", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "all nodes have about as many votes already\n"
+    assert main(["rebalance", "replicas", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "steps": [{"group": 3, "voters": ["K1", "K2"], "to": ["K2", "K4"]}]
+    }
