@@ -210,8 +210,8 @@ class Status:
     counted by outcome: moved, cancelled, or failed (an attempt), and `move_bytes` were sent for them.
     `map_version` goes up with every move that took place, from 0. With a `replication` other than 0 the
     cluster places votes itself: so many nodes vote in each group; `misplaced_groups` cannot get the voters
-    that they should have, which only the leader of group 0 counts. While `settling`, votes are moved until all
-    nodes have about as many; the nodes `leaving` hand over theirs.
+    that they should have, which only the leader of group 0 counts. While `settling`, votes are moved until
+    all nodes have about as many; the nodes `leaving` hand over theirs.
     """
 
     node: str
