@@ -107,7 +107,7 @@ def test_the_pages_lead_to_a_secure_cluster_and_its_backup(servers, own):
     copy_as_said(servers, certificate, own.folder)
     give(first, "K1", files)
     seen = give(first, "K1", image)
-    assert re.search(r"sound: \S+, 1 keys, index \d+", seen), seen
+    assert re.search(r"sound: \S+, 1 rows, index \d+", seen), seen
     assert "kraft-backup@K1.service" in seen
     assert first.run("stat", "-c", "%a %U", "/etc/kraft/backup-K1.env").split() == ["600", "root"]
     assert first.run("stat", "-c", "%a %U", "/var/lib/kraft-backup").split() == ["700", "kraft"]
