@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from kraft.config import PeerConfig
 from kraft.node import admin
 from kraft.node.errors import Refused
-from kraft.raft.membership.configuration import Configuration, decode
-from kraft.raft.messages import EntryKind
+from kraft.raft.membership.configuration import Configuration
 from tests.simulation.cluster import SimulatedCluster, address_of
+from tests.simulation.membership import Membership
 from tests.simulation.node import SimulatedNode
 from tests.simulation.process import Process
 from tests.simulation.violation import demand
@@ -53,6 +53,7 @@ class Operator:
         self._cluster = cluster
         self._world = cluster.world
         self._dice = cluster.world.dice("operator")
+        self._membership = Membership(cluster)
         self._moves = 0
         self._uncertain_until = 0.0  # without leaps: nothing happens in them that could end a change
         self._leaving: dict[str, float] = {}  # nodes that are no longer members, and when to stop them
@@ -85,7 +86,9 @@ class Operator:
         changes: bool = False,
         lingers: float = PATIENCE_SECONDS,
     ) -> None:
-        known = tuple(len(self._cluster.checks.committed[group].configurations) for group in self._groups)
+        known = tuple(
+            len(self._cluster.checks.committed[group].configurations) for group in self._cluster.groups
+        )
         errand = Errand(process, command, in_force, changes, known, lingers)
         self.errands.append(errand)
         self._world.note(f"operator {process.id} {command}")
@@ -107,7 +110,7 @@ class Operator:
         else:
             fate = "done"
             if errand.in_force is not None:
-                for group in self._groups:
+                for group in self._cluster.groups:
                     known = errand.known[group] if group < len(errand.known) else FIRST
                     since = self._cluster.checks.committed[group].configurations[known - 1 :]
                     demand(
@@ -125,85 +128,32 @@ class Operator:
 
     @property
     def configuration(self) -> Configuration:
-        return self._cluster.checks.committed[0].configuration
-
-    @property
-    def _groups(self) -> range:
-        return self._cluster.groups
-
-    @property
-    def _configurations(self) -> list[Configuration]:
-        """The last committed one of each group, but for one that has just been created."""
-        found = [self._cluster.checks.committed[group].configuration for group in self._groups]
-        return [each for group, each in enumerate(found) if each.members or group < self._cluster.group_count]
+        return self._membership.configuration
 
     @property
     def half_done(self) -> bool:
         """Whether a change that did not end well is in force in some groups, and not in others."""
         if self._half is None or self._half.in_force is None:
             return False
-        return len({self._half.in_force(each) for each in self._configurations}) > 1
-
-    def member(self, node: SimulatedNode) -> bool:
-        """Whether the node with its current directory is a member of any group, as last committed."""
-        known = self._configurations
-        hosts = [p.host for p in self._cluster.processes() if p.id in self._cluster.members()]
-        known += [group.raft.state.configuration for host in hosts for group in host.groups.values()]
-        mine = node.platter.identity.incarnation
-        targets = [c.target for c in known if c.target is not None]
-        return any(m.incarnation == mine for c in (*known, *targets) for m in c.members)
+        return len({self._half.in_force(each) for each in self._membership.configurations}) > 1
 
     @property
     def free(self) -> bool:
         """Whether no change is in progress and none can result from an earlier command."""
+        known = self._membership
         changing = any(errand.changes for errand in self.errands) or self._world.lived < self._uncertain_until
-        changing |= any(each.joint for each in self._configurations) or self.half_done
-        return not changing and not self.broken and not self.moved
-
-    @property
-    def broken(self) -> list[SimulatedNode]:
-        """Members whose directories are permanently lost."""
-        return [n for n in self._cluster.nodes.values() if n.lost]
-
-    @property
-    def moved(self) -> list[SimulatedNode]:
-        """Members that have another address than the cluster knows."""
-        members = [(self._cluster.nodes[m.id], m) for m in self.configuration.members]
-        here = [(n, m) for n, m in members if n.platter.identity.incarnation == m.incarnation]
-        return [n for n, m in here if n.address != m.peer]
+        changing |= any(each.joint for each in known.configurations) or self.half_done
+        return not changing and not known.broken and not known.moved
 
     def destroyable(self, process: Process | None) -> bool:
-        """Whether the cluster can lose the directory of this node until it is re-admitted.
-
-        It cannot while a change is in the log of any member, also of one that is down: a majority of the
-        voters to be may need this very node. The others may be unable to elect then, and must be. Nor can it
-        before another founder has formed: the others form a cluster with the new directory then, and wait in
-        vain for a node in standby.
-        """
-        if process is None or self.errands or not self.free or self.over or self._formed_alone(process.id):
+        """Whether the cluster can lose the directory of this node until it is re-admitted."""
+        if process is None or self.errands or not self.free or self.over:
             return False
-        return all(self._can_lose(process.id, group) for group in self._groups)
+        return self._membership.can_lose(process.id)
 
-    def _formed_alone(self, id_: str) -> bool:
-        """Whether no other member has a directory that knows the cluster."""
-        others = [self._cluster.nodes[m.id] for m in self.configuration.members if m.id != id_]
-        return not any(node.platter.identity.cluster for node in others if not node.lost)
-
-    def _can_lose(self, id_: str, group: int) -> bool:
-        now = self._cluster.checks.committed[group].configuration
-        member = now.member(id_)
-        mine = self._cluster.nodes[id_].platter.identity.incarnation
-        hosts = [p.host for p in self._cluster.processes()]
-        agreed = all(h.groups[group].raft.state.configuration == now for h in hosts if group in h.groups)
-        agreed = agreed and all(self._on_disk(m.id, group) in (None, now) for m in now.members)
-        known = member is not None and member.incarnation == mine
-        return known and agreed and len(now.voters) >= 3
-
-    def _on_disk(self, id_: str, group: int) -> Configuration | None:
-        """The last configuration in the log of a directory; None for a log that begins after it."""
-        log = self._cluster.checks.log_of(id_, group)
-        entries = [] if log is None else [e for e in log.entries if e.kind == EntryKind.CONFIGURATION]
-        return decode(entries[-1].data) if entries else None
+    def member(self, node: SimulatedNode) -> bool:
+        """Whether the node with its current directory is a member of any group, as last committed."""
+        return self._membership.has(node)
 
     # -- membership changes
 
@@ -361,13 +311,13 @@ class Operator:
         self._world.call_later(TEND_SECONDS, self._tend)
         if not any(errand.changes for errand in self.errands):
             half = self._half if self.half_done else None
-            lost = [n for n in self.broken if half is None or half.command == _readmission(n)]
+            lost = [n for n in self._membership.broken if half is None or half.command == _readmission(n)]
             if lost:
                 self._readmit(lost[0])
             elif half is not None:
                 self.ask(half.command, half.in_force, changes=True)
-            elif self.moved:
-                self._readdress(self.moved[0])
+            elif self._membership.moved:
+                self._readdress(self._membership.moved[0])
             elif self.over:
                 self._reseed()
         self._stop_strangers()
@@ -377,7 +327,7 @@ class Operator:
 
     def _readmit(self, node: SimulatedNode) -> None:
         """Wipe an unusable directory and re-admit the node, which is then another member."""
-        known = self._configurations
+        known = self._membership.configurations
         if all(each.member(node.id) is None for each in known):
             node.lost = False  # it had already been removed
             return
