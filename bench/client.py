@@ -1,6 +1,8 @@
 """A minimal RESP client: one command per connection and the start of its reply; keys written in bulk."""
 
 import socket
+from collections.abc import Iterable
+from itertools import islice
 from typing import BinaryIO
 
 from bench.processes import Address, BenchError
@@ -52,21 +54,23 @@ def key(number: int) -> bytes:
 
 def write_keyspace(address: Address, keys: int, value_bytes: int) -> None:
     """Write all keys of a keyspace, or `ONE_KEY` if it has none. Raises BenchError if a write is refused."""
-    value, chunk = b"x" * value_bytes, KEYS_PER_COMMAND * COMMANDS_IN_FLIGHT
+    write_together(address, map(key, range(keys)) if keys else [ONE_KEY], value_bytes)
+
+
+def write_together(address: Address, names: Iterable[bytes], value_bytes: int) -> None:
+    """Write these keys with MSET, many at a time. Raises BenchError if a write is refused."""
+    value, written, rest = b"x" * value_bytes, 0, iter(names)
     with (
         socket.create_connection(address, timeout=60) as connection,
         connection.makefile("rb") as replies,
     ):
-        if not keys:
-            _write(connection, replies, [command(b"SET", ONE_KEY, value)])
-        for first in range(0, keys, chunk):
-            now(f"writing {keys:,} keys to {address}: {100 * first // keys} %")
-            starts = range(first, min(keys, first + chunk), KEYS_PER_COMMAND)
-            names = (map(key, range(start, min(keys, start + KEYS_PER_COMMAND))) for start in starts)
-            commands = [
-                command(b"MSET", *(word for name in some for word in (name, value))) for some in names
-            ]
+        while some := list(islice(rest, KEYS_PER_COMMAND * COMMANDS_IN_FLIGHT)):
+            starts = range(0, len(some), KEYS_PER_COMMAND)
+            parts = [some[start : start + KEYS_PER_COMMAND] for start in starts]
+            commands = [command(b"MSET", *[w for name in part for w in (name, value)]) for part in parts]
             _write(connection, replies, commands)
+            written += len(some)
+            now(f"written to {address}: {written:,} keys")
 
 
 def _write(connection: socket.socket, replies: BinaryIO, commands: list[bytes]) -> None:

@@ -88,11 +88,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How clients connect: with TLS if `authority` is the file of a CA, and as `user` if any."""
+    """How clients connect: with TLS if `authority` is the file of a CA, as `user` if any, and to the leader
+    of each key if it is a `cluster` to them.
+    """
 
     authority: str = ""
     user: str = ""
     password: str = ""
+    cluster: bool = False
 
 
 PLAIN = Access()
@@ -167,6 +170,8 @@ def _redis_benchmark(load: Load, address: Address, requests: int, access: Access
         command += ["--tls", "--cacert", access.authority]
     if access.user:
         command += ["--user", access.user, "-a", access.password]
+    if access.cluster:
+        command += ["--cluster"]
     if load.keys:
         command += ["-r", str(load.keys)]
     if load.operation == "incr":

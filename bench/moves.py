@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from binascii import crc_hqx
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -16,55 +17,29 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from bench.client import ask, order
-from bench.processes import ROOT, BenchError, environment, local, wait_for
+from bench.client import key, write_together
+from bench.grouped import SLOTS, Grouped
+from bench.processes import ROOT, BenchError, environment, wait_for
 from bench.progress import now, say
-from bench.restart import KEY_BYTES, VALUE_BYTES, fill
-from bench.systems import Kraft
+from bench.restart import KEY_BYTES, VALUE_BYTES
 
 GROUPS = 3
-SLOTS = 16_384
 WRITERS, READERS = 50, 5
 MOVED_SECONDS = 900.0
 HISTOGRAM = "kraft_move_freeze_seconds_bucket"
 
 
-class Groups(Kraft):
-    """Three nodes with three groups."""
+class Moving(Grouped):
+    """Three nodes with three groups, and the metrics of their moves."""
 
     def __init__(self, directory: Path, *, redirect: bool) -> None:
-        super().__init__(directory, 3)
-        self.redirect = redirect
+        super().__init__(directory, GROUPS, redirect=redirect)
         self.https: list[int] = []
 
-    def _node(self, name: str, text: str) -> None:
-        text = text.replace("cluster: {members", f"cluster: {{groups: {GROUPS}, members")
-        if self.redirect:
-            text = text.replace("client: {listen", "client: {routing: redirect, listen")
+    def secured(self, name: str, text: str) -> str:
+        """Remember the HTTP port."""
         self.https.append(int(text.rpartition('advertise: "127.0.0.1:')[2].partition('"')[0]))
-        super()._node(name, text)
-
-    def healthy(self) -> bool:
-        """Whether every group has a leader that every node knows."""
-        return all(self._knows_leaders(port) for port in self.ports)
-
-    def _knows_leaders(self, port: int) -> bool:
-        try:
-            shown = ask(local(port), b"CLUSTER", b"INFO")
-        except OSError:
-            return False
-        return b"cluster_state:ok" in shown and b"cluster_size:3" in shown
-
-    def plan(self, first: int, last: int, group: int) -> None:
-        """Let slots move to a group. Raises BenchError if that is refused."""
-        words = (b"KRAFT", b"MOVE", b"SLOTS", b"%d" % first, b"%d" % last, b"TO", b"%d" % group)
-        reply = order(local(self.ports[0]), *words)
-        if reply[:1] != b":":
-            raise BenchError(f"KRAFT MOVE: {reply!r}")
-
-    def still(self) -> bool:
-        """Whether no move is left."""
-        return ask(local(self.ports[0]), b"KRAFT", b"MOVES", seconds=10.0) == b"*0\r\n"
+        return super().secured(name, text)
 
     def freezes(self) -> dict[float, int]:
         """How many times slots were frozen for at most so many seconds, by that bound, in all nodes."""
@@ -80,7 +55,7 @@ class Groups(Kraft):
 
 
 @contextmanager
-def clients(system: Groups, name: str, keys: int, redirect: bool) -> Iterator[dict[str, Any]]:
+def clients(system: Moving, name: str, keys: int, redirect: bool) -> Iterator[dict[str, Any]]:
     """Clients work in the block; afterwards the dictionary has what they have seen."""
     plan = {
         "ports": system.ports, "redirect": redirect, "keys": keys, "value_bytes": VALUE_BYTES,
@@ -121,7 +96,7 @@ def bound_of(counts: dict[float, int], share: float) -> float:
 def trial(directory: Path, keys: int, seconds: float, batches: int, *, redirect: bool) -> dict[str, Any]:
     """Measure one mode on a new cluster."""
     mode = "redirect" if redirect else "forward"
-    system = Groups(directory / mode, redirect=redirect)
+    system = Moving(directory / mode, redirect=redirect)
     try:
         system.start()
         say(f"{mode}: writing {keys:,} keys")
@@ -148,22 +123,14 @@ def trial(directory: Path, keys: int, seconds: float, batches: int, *, redirect:
     return figures
 
 
-def _fill(system: Groups, keys: int) -> None:
-    """Write all keys through a node that forwards; in redirect mode each key at its leader."""
-    if not system.redirect:
-        fill(local(system.ports[0]), keys)
-        return
-    from redis.cluster import ClusterNode, RedisCluster
-
-    from bench.client import key
-
-    with RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", port) for port in system.ports]) as client:
-        value = b"v" * VALUE_BYTES
-        for first in range(0, keys, 2_000):
-            with client.pipeline() as pipeline:
-                for number in range(first, min(keys, first + 2_000)):
-                    pipeline.set(key(number), value)
-                pipeline.execute()
+def _fill(system: Moving, keys: int) -> None:
+    """Write all keys, each group's through its leader, as a node that forwards them has twice the work."""
+    groups: list[list[bytes]] = [[] for _ in range(GROUPS)]
+    for number in range(keys):
+        name = key(number)
+        groups[crc_hqx(name, 0) % SLOTS * GROUPS // SLOTS].append(name)
+    for names in groups:
+        write_together(system.leader_of(names[0]), names, VALUE_BYTES)
 
 
 def moves(directory: Path, keys: int, seconds: float, batches: int) -> dict[str, Any]:

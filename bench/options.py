@@ -9,6 +9,7 @@ from pathlib import Path
 from bench import etcd
 from bench.compare import Factory, Plan, scratch
 from bench.external import External, named_addresses, named_pids
+from bench.grouped import Grouped
 from bench.loads import LOADS, MIXED, Load
 from bench.machine import python_of
 from bench.measure import available_bytes
@@ -170,6 +171,9 @@ def factories(options: argparse.Namespace, directory: Path) -> tuple[dict[str, F
         "kraft-3": lambda: Kraft(scratch(directory, "kraft-3"), 3),
         "tls-3": lambda: TlsKraft(scratch(directory, "tls-3"), 3),
         "users-3": lambda: UsersKraft(scratch(directory, "users-3"), 3),
+        "one-group-3": lambda: Grouped(scratch(directory, "one-group"), 1, label="one-group"),
+        "three-groups-3": lambda: Grouped(scratch(directory, "three-groups"), 3, label="three-groups"),
+        "many-groups-3": lambda: Grouped(scratch(directory, "many-groups"), 128, label="many-groups"),
         "etcd": lambda: etcd.Etcd(scratch(directory, "etcd")),
     }
     wanted = _words(options.systems)

@@ -40,6 +40,7 @@ RATIOS = (
     ("kraft-3 follower", "kraft-3"),
     ("tls-3", "kraft-3"),
     ("users-3", "kraft-3"),
+    ("three-groups-3", "one-group-3"),
     ("other-sketch", "sketch"),
 )
 """(numerator, denominator) of each printed ratio. A cluster given by its address is one more denominator."""

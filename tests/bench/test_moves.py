@@ -1,6 +1,7 @@
 """Which slots the benchmark of moves lets move, and how it reads the histogram of freezes."""
 
-from bench.moves import SLOTS, bound_of, parts
+from bench.grouped import SLOTS
+from bench.moves import bound_of, parts
 
 
 def test_half_of_the_slots_go_to_the_next_group_in_batches() -> None:

@@ -88,6 +88,16 @@ def test_nodes_with_tls_and_with_users(tmp_path, need):
     assert "users-3" in done.stdout
 
 
+def test_one_group_beside_three(tmp_path, need):
+    """The clients of three groups send each request to the leader of its key."""
+    need("redis-benchmark")
+    options = ["--quick", "--systems", "one-group-3,three-groups-3", "--failovers", "0"]
+    done = bench(*options, "--loads", "SET 50,GET 50 x 16", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    for load in ("SET 50", "GET 50 x 16"):
+        assert f"| three-groups-3 / one-group-3 | {load} |" in done.stdout
+
+
 def test_checkpoints_and_a_snapshot(tmp_path, need):
     """Three nodes, a checkpoint of everything and of a part, and a fourth node that is fed."""
     need("redis-benchmark")
