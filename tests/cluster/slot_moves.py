@@ -23,6 +23,7 @@ from tests.cluster.test_groups import GROUPS
 from tests.cluster.wire import Refusal
 
 BLOCKS = 12  # ranges of slots that move as a whole
+SPLIT_GROUPS = 6  # that are split and merged
 MOVED_SECONDS = 60.0  # a move on a busy machine
 HOUR_MS = 3_600_000
 STAY = [f"stay:{number}" for number in range(600)]  # keys that are there all the time, in all slots
@@ -75,6 +76,24 @@ class SlotMoves:
             return self._dice.choice(self._servers).order(*words)
         except OSError:
             return None  # that node is down
+
+
+class Splits(SlotMoves):
+    """Splits groups and merges them until told to stop."""
+
+    def run(self, stop: threading.Event) -> None:
+        """One command after the other, each with the moves that it has planned."""
+        while not stop.wait(PAUSE_SECONDS):
+            answer = self._order(*self._next())
+            if isinstance(answer, list):
+                for move in maps(answer):
+                    self._follow(move["id"], stop)
+            elif answer:
+                self.refusals[answer.prefix] += 1
+
+    def _next(self) -> tuple[str | int, ...]:
+        group, other = self._dice.sample(range(SPLIT_GROUPS), 2)
+        return ("SPLIT", group) if self._dice.random() < 0.5 else ("MERGE", group, "INTO", other)
 
 
 def unfinished(server: Server) -> list[dict[str, object]] | None:

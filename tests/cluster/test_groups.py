@@ -27,10 +27,10 @@ def views(server):
 
 
 def leaders(cluster):
-    """The leader of each group, once every running node names the same one for it."""
+    """The leader of each group, once every running node names the same one for it; also of created ones."""
     seen = [[view["leader"] for view in views(server).values()] for server in cluster if server.running]
     running = {server.id for server in cluster if server.running}
-    agreed = len({tuple(each) for each in seen}) == 1 and len(seen[0]) == GROUPS and set(seen[0]) <= running
+    agreed = len({tuple(each) for each in seen}) == 1 and len(seen[0]) >= GROUPS and set(seen[0]) <= running
     return seen[0] if agreed else None
 
 

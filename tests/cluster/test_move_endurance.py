@@ -20,7 +20,7 @@ from redis.exceptions import RedisClusterException
 from tests.cluster.faults import on_every_node
 from tests.cluster.harness import crowding, wait_until
 from tests.cluster.load import PAUSE_SECONDS
-from tests.cluster.slot_moves import Clients, SlotMoves, Tally, fill, unfinished, wait_for_owners
+from tests.cluster.slot_moves import Clients, SlotMoves, Splits, Tally, fill, unfinished, wait_for_owners
 from tests.cluster.test_clients import node_environment, node_program
 from tests.cluster.test_cluster_client_endurance import COMPLAINTS, NETWORK, benchmarks
 from tests.cluster.test_group_endurance import NO_RETRY, SECONDS, run, started
@@ -53,15 +53,21 @@ def settled(cluster, moves):
     assert done > SECONDS / 10
 
 
-def test_redis_py_through_all_nodes(started):
-    """Counters, expiries, tokens, transactions over groups and lists of all keys stay right."""
+@pytest.mark.parametrize("changes", [(SlotMoves, SlotMoves), (Splits,)], ids=["moves", "splits"])
+def test_redis_py_through_all_nodes(started, changes):
+    """Counters, expiries, tokens, transactions over groups and lists of all keys stay right, while slots
+    move or groups are split and merged.
+    """
     cluster, cuts = started()
     wait_until(partial(serves, cluster), "every group knows transactions")
     fill(cluster["K1"])
     accounts = [key for number in range(3) for key in keys_of_each_group(f"account{number}")]
     with redis.Redis(port=cluster["K1"].client_port) as client:
         client.mset(dict.fromkeys(accounts, FUNDS))
-    clients, moves = Clients(expected, retry=NO_RETRY), [SlotMoves(cluster, seed) for seed in range(MOVERS)]
+    clients, moves = (
+        Clients(expected, retry=NO_RETRY),
+        [each(cluster, seed) for seed, each in enumerate(changes)],
+    )
     done: list[int] = []
     lost: list[str] = []
     totals: list[int] = []
