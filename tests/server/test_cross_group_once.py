@@ -247,6 +247,15 @@ def test_a_token_of_another_command_is_refused() -> None:
     assert state(port) == after
 
 
+def test_a_token_is_not_known_where_another_first_key_is() -> None:
+    """docs/once.md says so: only the group of the first key is asked."""
+    _, client = three()
+    for _ in range(2):
+        assert client.run(*ONCE, "INCRBY", A, "5") == b":5\r\n"
+        assert client.run(*ONCE, "INCRBY", C, "7") == b":7\r\n"
+    assert client.run(*ONCE, "DEL", A).startswith(b"-ONCEREUSED")
+
+
 def test_a_token_is_forgotten_by_log_time() -> None:
     port, client = three()
     for count in (b"1", b"2"):
