@@ -60,7 +60,7 @@ class Hibernation:
         self._ticks = round(HIBERNATION_SECONDS / settings.tick_seconds(config))
         self._due: dict[int, dict[int, None]] = {}  # the groups whose time is over at a tick
         self._version = 0  # the machine version in force at the last tick
-        self._slow = False  # whether this node was slow at the last tick
+        self._slow = False, False  # whether this node was slow at the last tick, and gave leadership away
 
     # -- waking
 
@@ -97,7 +97,8 @@ class Hibernation:
             return  # there are no beats, and the only group does not hibernate
         tick, version = self._beats.ticks, self._context.peers.formation.version.in_force
         due: Collection[int] = self._due.pop(tick, ())
-        slow, changed = self._context.slowness.slow, version != self._version
+        slow = self._context.slowness.slow, self._context.slowness.leaves
+        changed = version != self._version
         if self.asleep and (changed or slow != self._slow or not (serving and self._may_hibernate)):
             due = tuple(self.asleep)
         else:

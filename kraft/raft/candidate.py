@@ -2,9 +2,9 @@
 
 A vote takes as long as the disks need: that of the candidate, then those of the voters. Where a write takes
 longer than an election timeout, a candidate that gives up after its timeout never wins, and nor does the next
-one. So the time of its own write does not count, the others get as much time for theirs, and votes count
-until the next term begins (`Ballot`). A node that is writing its vote neither campaigns nor grants a prevote:
-the next term would end the election that this vote may decide.
+one. So the time of its own write does not count, and votes count until the next term begins, also while this
+node asks again (`Ballot`). A node that is writing its vote neither campaigns nor grants a prevote: the next
+term would end the election that this vote may decide.
 """
 
 from kraft.raft.ballot import Ballot
@@ -14,7 +14,9 @@ from kraft.raft.role import Role
 from kraft.raft.role_change import RoleChange
 from kraft.raft.state import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, ReplicaState
 
-VOTE_WRITES = 2  # at a voter: the write that is under way when it is asked, and that of its vote
+# Candidates that have divided the votes meet again, unless their timeouts differ by more than a write takes.
+SPREAD = 3  # times the own write
+SPREAD_TIMEOUTS = 20  # election timeouts, at most: the stall may be over
 
 
 class _Campaign(Role):
@@ -134,11 +136,11 @@ class Candidate(_Campaign):
             state.elapsed += 1
 
     def persisted(self) -> None:
-        """Count the own vote once the disk has it: from now on the others have time for theirs."""
+        """Count the own vote once the disk has it. Only now the others are asked."""
         state = self._state
         if state.vote_durable and not self.ballot.has(state.id):
-            state.timeout += VOTE_WRITES * state.elapsed  # as long as the own vote took
-            state.elapsed = 0
+            spread = min(SPREAD * state.elapsed, SPREAD_TIMEOUTS * state.settings.election_ticks)
+            state.restart_timer(spread)
             self._settle(self.ballot.cast(state.id, True, state.wall_clock()))
 
     def vote_reply(self, sender: str, message: VoteReply) -> None:

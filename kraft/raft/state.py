@@ -227,10 +227,10 @@ class ReplicaState:
         self.restart_timer()
         self.report()
 
-    def restart_timer(self) -> None:
-        """Begin a new election timeout of random length."""
+    def restart_timer(self, spread: int = 0) -> None:
+        """Begin a new election timeout of random length, up to `spread` ticks longer than others."""
         self.elapsed = 0
-        self.timeout = self.settings.election_ticks + self._jitter(self.settings.election_ticks)
+        self.timeout = self.settings.election_ticks + self._jitter(self.settings.election_ticks + spread)
 
     def await_turn(self, ticks: int) -> None:
         """The election timeout under way has so many ticks."""

@@ -5,12 +5,14 @@ from functools import partial
 import pytest
 
 from kraft.host.requests import proposer
-from kraft.host.requests.proposal import Proposal, WriteOutcome
+from kraft.host.requests.forwarding import Forwarding
+from kraft.host.requests.proposal import WriteOutcome
 from kraft.host.requests.writes import LARGE_COMMANDS
-from kraft.kv.commands import Exec, ScriptCall, Set
+from kraft.kv.commands import Exec, Increment, Prepare, Put, Resolve, ScriptCall, Set, TransactionId
 from kraft.kv.replies import CommandFailure
-from kraft.node.errors import Busy, Uncertain
+from kraft.node.errors import Busy
 from kraft.server.commands.scripts import digest
+from tests.host.test_group_transactions import Groups
 from tests.host.trio import Trio
 
 
@@ -138,10 +140,10 @@ def test_what_fits_into_no_entry_is_refused_and_nothing_waits_for_it(trio, comma
 
 @pytest.mark.parametrize("asked", ["leader", "follower"])
 def test_the_neighbours_of_what_fits_into_no_entry_are_done(trio, asked, monkeypatch):
-    """The second write fits into no entry, the others into two. A follower sends all of them at once."""
+    """The second write fits into no entry, the others into one. A follower sends all of them at once."""
     monkeypatch.setattr(proposer, "ENTRY_BYTES_MAX", 4000)
     node = trio.leader if asked == "leader" else trio.followers[0]
-    for key, size in ((b"a", 1500), (b"b", 5000), (b"c", 1500), (b"d", 1500)):
+    for key, size in ((b"a", 1500), (b"b", 5000), (b"c", 1500), (b"d", 500)):
         done = partial(lambda key, outcome: trio.answers.append((key, outcome)), key)
         trio.host(node).write(0, [Set(key, b"x" * size)], 10, done)
     assert trio.answered(4)
@@ -153,21 +155,73 @@ def test_the_neighbours_of_what_fits_into_no_entry_are_done(trio, asked, monkeyp
     }
 
 
-@pytest.mark.parametrize("count", [1, 4])
-def test_scripts_that_fit_into_no_entry_together_are_done_in_several(trio, count, monkeypatch):
-    """In one request, or in one each; each writes 5,000 bytes."""
+def test_scripts_of_several_requests_that_fit_into_no_entry_together_are_all_done(trio, monkeypatch):
     monkeypatch.setattr(proposer, "ENTRY_BYTES_MAX", 12_000)
-    calls = [ScriptCall(digest(TEXT), TEXT, (b"k%d" % number,), ()) for number in range(4)]
-    size = 4 // count
-    for start in range(0, 4, size):
-        trio.ask(trio.leader, *calls[start : start + size])
-    assert trio.answered(count)
-    assert trio.answers == [[["o", b"OK"]] * size] * count
+    for number in range(4):
+        trio.ask(trio.leader, ScriptCall(digest(TEXT), TEXT, (b"k%d" % number,), ()))
+    assert trio.answered(4)
+    assert trio.answers == [[["o", b"OK"]]] * 4
     trio.answers.clear()
     for number in range(4):
         trio.look(trio.followers[0], b"k%d" % number)
     assert trio.answered(4)
     assert trio.answers == [b"x" * 5000] * 4
+
+
+def test_one_request_stays_in_one_entry_and_what_has_no_room_there_is_refused(trio, monkeypatch):
+    """A later command must not be done before an earlier one that has to wait."""
+    monkeypatch.setattr(proposer, "ENTRY_BYTES_MAX", 12_000)
+    calls = [ScriptCall(digest(TEXT), TEXT, (b"k%d" % number,), ()) for number in range(4)]
+    trio.ask(trio.leader, *calls, Set(b"last", b"1"))
+    assert trio.answered()
+    refused = CommandFailure.TRANSACTION_TOO_LARGE
+    assert trio.answers == [[["o", b"OK"], ["o", b"OK"], refused, refused, "OK"]]
+
+
+def test_what_waits_for_a_lock_is_done_once_and_in_order_where_the_rest_has_no_room(monkeypatch):
+    """Two large writes after one of a locked key, then an INCR."""
+    groups = Groups()
+    leader = groups.leads(0)
+    monkeypatch.setattr(proposer, "ENTRY_BYTES_MAX", 4000)
+    groups.lose_home()
+    id_ = TransactionId(b"dead", 1, groups.host("K1").transactions.log_time())
+    done: list[WriteOutcome] = []
+    mine: list[WriteOutcome] = []
+    keyspace = groups.host(leader).groups[0].state.machine.keyspace
+    lock = Prepare(id_, 1, 1, Exec((), (Put(b"a", b"t"),)))
+    groups.host(leader).write(0, [lock], 20, done.append)
+    large = [Set(b"p", b"x" * 3000), Set(b"q", b"x" * 3000)]
+    groups.host(leader).write(0, [Set(b"a", b"x"), *large, Increment(b"n", 1)], 20, mine.append)
+    groups.run(0.5, lambda: False)
+    assert (keyspace.get(b"n"), mine) == (None, [])
+    groups.host(leader).groups[0].requests.writes.write([Resolve(id_, False)], 20, done.append)
+    assert groups.run(5, lambda: bool(mine))
+    assert mine == [["OK", "OK", CommandFailure.TRANSACTION_TOO_LARGE, 1]]
+    assert keyspace.get(b"n") == b"1"
+
+
+def test_what_fits_into_no_entry_makes_later_batches_no_smaller(trio, monkeypatch):
+    """Also where the next ones are sent to another leader."""
+    monkeypatch.setattr(proposer, "ENTRY_BYTES_MAX", 4000)
+    old, new = trio.leader, trio.followers[0]
+    proposals = trio.group(old).requests.proposals
+    write(trio, 2, size=5000)
+    assert trio.answered(2)
+    assert proposals.most == 0
+    proposals.most = 1  # such a batch is being divided
+    trio.group(old).transfer_leadership(new)
+    assert trio.run(5, lambda: trio.leaders() == [new] and trio.host(old).leader(0) == new)
+    sizes, request = [], Forwarding.request
+
+    def counted(self, leader, sent, *rest, **more):
+        sizes.append(len(sent))
+        return request(self, leader, sent, *rest, **more)
+
+    monkeypatch.setattr(Forwarding, "request", counted)
+    for number in range(40):
+        trio.ask(old, Set(b"k%d" % number, b"v"))
+    assert trio.answered(42)
+    assert sizes == [40]
 
 
 def test_what_fits_into_no_entry_is_counted_as_rejected(trio, monkeypatch):
@@ -178,32 +232,3 @@ def test_what_fits_into_no_entry_is_counted_as_rejected(trio, monkeypatch):
     trio.ask(trio.leader, Set(b"k", b"x" * 5000))
     assert trio.answered()
     assert counted == [(0, "rejected", 1)]
-
-
-class Parts:
-    """The two halves of a proposal of three commands, and its outcomes."""
-
-    def __init__(self):
-        self.outcomes: list[WriteOutcome] = []
-        commands = [Set(b"a", b"1"), Set(b"b", b"2"), Set(b"c", b"3")]
-        self.first, self.second = Proposal(9.0, self.outcomes.append, commands, 100, 1.0).halves()
-
-
-def test_a_proposal_in_halves_has_all_replies_in_order():
-    parts = Parts()
-    assert (len(parts.first.commands), len(parts.second.commands)) == (1, 2)
-    parts.second.settle(["2", "3"])
-    assert parts.outcomes == []
-    parts.first.settle(["1"])
-    assert parts.outcomes == [["1", "2", "3"]]
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "whole"),
-    [(Busy(), Busy(), Busy), (["1"], Busy(), Uncertain), (Busy(), Uncertain(), Uncertain)],
-)
-def test_a_proposal_of_which_one_half_may_be_done_is_uncertain(first, second, whole):
-    parts = Parts()
-    parts.first.settle(first)
-    parts.second.settle(second)
-    assert [type(outcome) for outcome in parts.outcomes] == [whole]

@@ -297,10 +297,11 @@ def candidate_after(ticks):
     return peer
 
 
-def test_a_candidate_leaves_the_others_as_much_time_as_its_own_vote_took():
-    """Twice: a voter may have begun another write before it was asked."""
-    peer = candidate_after(30)
-    waits(peer, 2 * 30 + peer.settings.election_ticks - 1)
+@pytest.mark.parametrize("ticks", [1, 30, 1000])
+def test_the_time_of_a_candidate_begins_when_its_own_vote_is_on_disk(ticks):
+    """By chance it is longer by a part of that time, so that two candidates do not meet again."""
+    peer = candidate_after(ticks)
+    waits(peer, peer.settings.election_ticks - 1)
     assert peer.state.role == "candidate"
     waits(peer, 1)
     assert (peer.state.role, peer.state.term) == ("precandidate", 3)
@@ -361,6 +362,26 @@ def test_a_follower_that_is_writing_its_vote_does_not_believe_in_a_lost_leader_f
     peer.node.step("K1", Heartbeat(3, 1, 0))
     waits(peer, 2 * peer.settings.election_ticks)
     assert (peer.state.role, peer.state.leader) == ("follower", "")
+
+
+@pytest.mark.parametrize(("ticks", "spread"), [(0, 10), (30, 100), (1000, 210)])
+def test_a_candidate_with_a_slow_disk_waits_a_random_time_longer(ticks, spread):
+    """Three times its write at most, and no longer than twenty election timeouts: the stall may be over."""
+    drawn = []
+
+    def jitter(bound):
+        drawn.append(bound)
+        return bound - 1
+
+    peer = lone(2, name="K1")
+    peer.node.campaign()
+    peer.answers()
+    peer.node.step("K2", PreVoteReply(3, True))
+    peer.jitters = jitter
+    waits(peer, ticks)
+    peer.answers()
+    assert drawn == [spread]
+    assert peer.state.timeout == peer.settings.election_ticks + spread - 1
 
 
 # -- parts of messages

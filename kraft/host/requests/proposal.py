@@ -8,7 +8,6 @@ import msgspec
 from kraft.host.pending import Pending
 from kraft.kv.commands import Command
 from kraft.kv.replies import CommandFailure, Reply
-from kraft.node.errors import Refused, Uncertain
 
 WriteOutcome = list[Reply] | Exception
 WriteDone = Callable[[WriteOutcome], None]
@@ -32,36 +31,6 @@ class Proposal(Pending[WriteOutcome], eq=False):
         if self.done is not None:
             self.done = partial(_put_back, self.done, places, failure)
         self.commands = [command for place, command in enumerate(self.commands) if place not in places]
-
-    def halves(self) -> tuple["Proposal", "Proposal"]:
-        """Two proposals in place of this one, for two entries."""
-        whole, commands, half = _Whole(self.done), self.commands, len(self.commands) // 2
-        part = msgspec.structs.replace(self, size=self.size // 2)
-        return (
-            msgspec.structs.replace(part, done=partial(whole.settle, 0), commands=commands[:half]),
-            msgspec.structs.replace(part, done=partial(whole.settle, 1), commands=commands[half:]),
-        )
-
-
-class _Whole:
-    """Two parts of a proposal with the callback of the whole, None if that has been called."""
-
-    def __init__(self, done: WriteDone | None) -> None:
-        self._done = done
-        self._outcomes: dict[int, WriteOutcome] = {}
-
-    def settle(self, part: int, outcome: WriteOutcome) -> None:
-        """The outcome of one part. If one is done and the other one is not, the whole is uncertain."""
-        self._outcomes[part] = outcome
-        if len(self._outcomes) < 2 or self._done is None:
-            return
-        first, second = self._outcomes[0], self._outcomes[1]
-        if isinstance(first, list) and isinstance(second, list):
-            self._done([*first, *second])
-        elif isinstance(first, Refused) and isinstance(second, Refused):
-            self._done(first)
-        else:
-            self._done(Uncertain())
 
 
 class Batch(msgspec.Struct, eq=False):

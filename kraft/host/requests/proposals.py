@@ -96,6 +96,7 @@ class Proposals:
 
     def take_remote(self) -> list[Proposal]:
         """Remove and return the waiting proposals of other nodes, which must not be forwarded again."""
+        self.most = 0  # the next entry is made by another node
         remote = [p for p in self.waiting if p.remote]
         if remote:
             self._keep(p for p in self.waiting if not p.remote)
@@ -216,16 +217,20 @@ def settle_each(
         start = end
 
 
-def divided(proposal: Proposal, commands: Sequence[Command], most: int, clock: Clock) -> list[Proposal]:
-    """Refuse the commands of `proposal` that are larger than an entry of `most` bytes, each for itself.
+def without_large(proposal: Proposal, commands: Sequence[Command], most: int, clock: Clock) -> list[Proposal]:
+    """Refuse the commands of `proposal` for which an entry of `most` bytes has no room after those before.
 
-    `commands` are what would be logged for them: together they do not fit into one. Returns what is left to
-    log, in halves if each of the commands fits.
+    `commands` are what would be logged for them. They stay in one entry: what follows a command that has to
+    wait for a lock waits as well. Returns what is left to log.
     """
-    places = [place for place, command in enumerate(commands) if len(encode((command,))) > most]
-    if places:
-        return _left_out(proposal, places, CommandFailure.TRANSACTION_TOO_LARGE, clock)
-    return list(proposal.halves())
+    room, places = most, []
+    for place, command in enumerate(commands):
+        size = len(encode((command,)))
+        if size > room:
+            places.append(place)
+        else:
+            room -= size
+    return _left_out(proposal, places, CommandFailure.TRANSACTION_TOO_LARGE, clock)
 
 
 def without_premature(proposals: Iterable[Proposal], premature: range, clock: Clock) -> list[Proposal]:

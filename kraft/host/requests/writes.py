@@ -15,7 +15,7 @@ from kraft.host.requests.forwarding import Forwarding
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
 from kraft.host.requests.proposal import Batch, Proposal, WriteDone, WriteOutcome
-from kraft.host.requests.proposals import Proposals, divided, settle_each, without_premature
+from kraft.host.requests.proposals import Proposals, settle_each, without_large, without_premature
 from kraft.host.requests.proposer import Proposer
 from kraft.host.requests.raise_waits import RaiseWaits
 from kraft.host.requests.timing import Timing
@@ -198,9 +198,9 @@ class Writes:
         self, proposals: list[Proposal], commands: Sequence[kv.Command], error: EntryTooLarge
     ) -> None:
         """Let the halves of a batch that fits into no entry follow each other; refuse what fits into none."""
-        self._proposals.most = max(len(proposals) // 2, 1)
+        self._proposals.most = len(proposals) // 2
         if len(proposals) == 1:
-            proposals = divided(proposals[0], commands, error.args[0], self._clock)
+            proposals = without_large(proposals[0], commands, error.args[0], self._clock)
             self._observe("rejected", not proposals)
         self._proposals.requeue(proposals)
 
