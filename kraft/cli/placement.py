@@ -86,7 +86,7 @@ class _Placement:
         if isinstance(leaving, list) and leaving:
             told.append(line(f"{', '.join(map(str, leaving))}: without votes soon, as before a removal"))
         if self.settling:
-            left = "1 step is left" if self.steps == 1 else f"{self.steps} steps are left"
+            left = "1 step is left" if self.steps == 1 else f"{self.steps or 'no'} steps are left"
             told.append(line(f"votes are being moved: {left}"))
         return [TextTable(NODE_COLUMNS, rows), EMPTY, *told]
 

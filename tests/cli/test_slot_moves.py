@@ -206,14 +206,21 @@ def test_the_placement_of_votes_is_shown(cluster: Cluster, capsys: pytest.Captur
 
 
 def test_what_is_about_to_change_is_told(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    replies = [placed(1, 5), placed(1, 1, leaving=[b"K2"]), placed(replication=b"all"), placed(replication=1)]
+    replies = [
+        placed(1, 5),
+        placed(1, 0),
+        placed(1, 1, leaving=[b"K2"]),
+        placed(replication=b"all"),
+        placed(replication=1),
+    ]
     cluster.replies = {"REPLICATION": replies}
     told = []
-    for _ in range(4):
+    for _ in range(5):
         assert main(["replication"]) == 0
         told.append(capsys.readouterr().out.splitlines()[4:])
     assert told == [
         ["3 nodes vote in each group", "votes are being moved: 5 steps are left"],
+        ["3 nodes vote in each group", "votes are being moved: no steps are left"],
         [
             "3 nodes vote in each group",
             "K2: without votes soon, as before a removal",
