@@ -21,6 +21,8 @@ from kraft.telemetry.sources import StatusSource
 
 STATUS_SECONDS = 5.0
 CHANGE_SECONDS = 0.1  # so that the events of an election are one change
+REST_TIMES = 100  # the time that a status took, until the next one: with 1,000 groups it takes long
+REST_SECONDS_MAX = 20.0  # of that wait: the start timeout has to be extended in time
 EXTENSION_SECONDS = 60  # added to the start timeout every STATUS_SECONDS, so several may come late
 KEEP_ALIVES_PER_TIMEOUT = 3  # two may come late before the watchdog fires
 SEND_SECONDS = 0.5  # a full queue means that systemd itself hangs: lose the datagram, do not block the node
@@ -95,6 +97,7 @@ class Notifier:
         self._ready = False
         self._progress = ""  # of what takes long at the start
         self._pinging = False  # the writer thread has not answered yet
+        self._took = 0.0  # seconds, of the last status
         self._pending: dict[str, Cancellable] = {}
 
     def opening(self) -> None:
@@ -124,7 +127,7 @@ class Notifier:
     def changed(self) -> None:
         """The state of the node has changed: send it soon, and not only with the next interval."""
         if self._socket and self._node is not None and "change" not in self._pending:
-            self._schedule("change", CHANGE_SECONDS, self._send_change)
+            self._schedule("change", self._at_least(CHANGE_SECONDS), self._send_change)
 
     def reloading(self) -> None:
         """The configuration is being reloaded; `reloaded` must follow."""
@@ -155,10 +158,19 @@ class Notifier:
     def _status_line(self) -> tuple[str, ...]:
         if self._progress and not self._ready:
             return (f"STATUS={self._progress}",)
-        return () if self._node is None else ("STATUS=" + in_words(self._node.status()),)
+        if self._node is None:
+            return ()
+        begun = self._clock.seconds()
+        words = in_words(self._node.status())
+        self._took = self._clock.seconds() - begun
+        return ("STATUS=" + words,)
+
+    def _at_least(self, seconds: float) -> float:
+        """How long to wait for the next status, so that all of them take little of a core."""
+        return max(seconds, min(REST_SECONDS_MAX, REST_TIMES * self._took))
 
     def _send_status(self) -> None:
-        self._schedule("status", STATUS_SECONDS, self._send_status)
+        self._schedule("status", self._at_least(STATUS_SECONDS), self._send_status)
         extension = () if self._ready else (f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * 1_000_000}",)
         self._socket.send(*self._status_line(), *extension)
 

@@ -194,6 +194,25 @@ def test_a_change_is_told_soon_and_once(place: str, manager: Manager) -> None:
     assert manager.heard() == ["STOPPING=1 STATUS=transferring leadership, then closing"]
 
 
+def test_a_status_that_takes_long_is_told_less_often(place: str, manager: Manager) -> None:
+    """With a thousand groups it would take most of a core while leaders are elected."""
+    timers = Timers()
+
+    class Large(Node):
+        def status(self) -> Status:
+            timers.clock.rightNow += 0.06
+            return super().status()
+
+    life = Notifier({"NOTIFY_SOCKET": place}, timers)
+    life.replaying(Large())
+    assert len(manager.heard()) == 1
+    life.changed()
+    timers.clock.advance(1.0)
+    assert manager.heard() == []
+    timers.clock.advance(5.1)
+    assert len(manager.heard()) >= 1
+
+
 def test_without_a_manager_nothing_happens() -> None:
     timers, writer = Timers(), Writer()
     life = Notifier({"WATCHDOG_USEC": "3000000"}, timers)
