@@ -133,7 +133,8 @@ def test_the_same_seed_gives_the_same_trace():
 class Upheaval(Chaos):
     """A schedule in which the cluster changes as well: K1 to K3 at first, K4 and K5 wait."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, make: Callable[..., Cluster] = Cluster) -> None:
+        """`make` makes the cluster, with the arguments of `Cluster`."""
         dice = random.Random(-seed - 1)
         settings = replace(
             SETTINGS,
@@ -141,7 +142,7 @@ class Upheaval(Chaos):
             message_bytes=dice.choice((200, 1 << 20)),
             tail_bytes=dice.choice((0, 1000, 1 << 20)),
         )
-        super().__init__(seed, Cluster(3, spare=NAMES[3:], settings=settings))
+        super().__init__(seed, make(3, spare=NAMES[3:], settings=settings))
         self.cluster.auto_snapshots = False
         self.changing = dice.choice((0.02, 0.1))
         self.cutting = dice.choice((0.0, 0.02, 0.1))
