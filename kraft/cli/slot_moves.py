@@ -32,7 +32,6 @@ exit status: 0 done, or planned; 1 refused or failed, or with --wait a move was 
 """
 UNKNOWN = "`kraft moves` shows whether the moves are planned"
 LOOK_SECONDS = 1.0  # between two looks at the moves
-CANCELLED = ("cancelling",)  # the state of a move that ends without having taken place
 COLUMNS = (
     TableColumn("ID", number=True),
     TableColumn("SLOTS"),
@@ -158,38 +157,44 @@ def planned(chosen: argparse.Namespace, admin: Administrator, moves: Sequence[Ro
     dry = getattr(chosen, "dry_run", False)
     if not chosen.json:
         display().show(*_planned(moves, dry=dry))
-    cancelled: list[object] = []
     waits = chosen.wait and moves and not dry
     if waits:
-        cancelled = _wait(admin, moves)
+        _wait(admin, moves)
     groups = admin.listing("GROUPS") if waits else []
+    left = [move["id"] for move in moves if waits and not _took_place(move, groups)]
     if chosen.json:
         told = [{name: move.get(name) for name in ("id", "slots", "from", "to")} for move in moves]
         print(json.dumps({"moves": told, **({"groups": groups} if waits else {})}, indent=2))
     elif waits:
-        display().show(EMPTY, line(Span("done", GOOD), ": the groups now"), EMPTY, _groups(groups))
-    if cancelled:
-        raise Failure(f"cancelled: move {', '.join(map(str, cancelled))}")
+        over = Span("over", BAD) if left else Span("done", GOOD)
+        display().show(EMPTY, line(over, ": the groups now"), EMPTY, _groups(groups))
+    if left:
+        raise Failure(f"cancelled, or moved again meanwhile: move {', '.join(map(str, left))}")
     return 0
 
 
-def _wait(admin: Administrator, moves: Sequence[Row]) -> list[object]:
-    """Wait until the moves are over, and show how far they are. Returns the ids of those cancelled."""
-    sizes = {move["id"]: _size(str(move["slots"])) for move in moves}
-    states: dict[object, str] = {}
+def _wait(admin: Administrator, moves: Sequence[Row]) -> None:
+    """Wait until the moves are over, and show how far they are."""
+    sizes = {move["id"]: len(_slots(str(move["slots"]))) for move in moves}
     with display().work("moving slots", "slots") as report:
         while True:
-            left = {move["id"]: str(move["state"]) for move in admin.listing("MOVES") if move["id"] in sizes}
-            states |= left
+            left = [move["id"] for move in admin.listing("MOVES") if move["id"] in sizes]
             report(sum(sizes.values()) - sum(sizes[id_] for id_ in left), sum(sizes.values()))
             if not left:
-                return [id_ for id_, state in states.items() if state in CANCELLED]
+                return
             time.sleep(LOOK_SECONDS)
 
 
-def _size(slots: str) -> int:
-    first, _, last = slots.partition("-")
-    return int(last or first) - int(first) + 1
+def _took_place(move: Row, groups: Sequence[Row]) -> bool:
+    """Whether the receiver has the slots of a move that is over. One that was cancelled leaves no trace."""
+    [receiver] = [str(group["slots"]) for group in groups if group["group"] == move["to"]]
+    held = {slot for part in receiver.split(",") if part for slot in _slots(part)}
+    return held.issuperset(_slots(str(move["slots"])))
+
+
+def _slots(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def _planned(moves: Sequence[Row], *, dry: bool) -> list[Block]:
