@@ -203,6 +203,8 @@ class SecureSocket:
         section 4.6.3), it is a client that reads slowly, and a few messages wait with its replies.
         """
         said = self._outgoing.read()
+        if not said:
+            return
         waits = bool(self._unsent)
         self._unsent += said
         self._said += len(said)
