@@ -51,7 +51,7 @@ HOST_MUTATIONS = (
         "self._until = 0.0\n        self._dropped = term",
         "pass",
         "the successor need not wait for its end (RD 6.4.1)",
-        150,
+        1_000,
         run="tests.simulation.run:run_leasing",
     ),
     Mutation(
