@@ -89,11 +89,13 @@ def run(chosen: argparse.Namespace) -> int:
         if chosen.action == "make":
             if chosen.to is None or chosen.source is not None:
                 raise WrongUsage("kraft backup --to DIR makes an image; list DIR and verify DIR look at them")
-            if chosen.keep < 0 or (chosen.keep and is_url(chosen.to)):
-                raise WrongUsage(
-                    "--keep N counts images of a directory; a bucket has a lifecycle rule for that"
-                )
-            return _make_there(chosen, key) if is_url(chosen.to) else _make(chosen, Path(chosen.to), key)
+            if chosen.keep < 0:
+                raise WrongUsage(f"--keep {chosen.keep}: a number of images, or 0 for all")
+            if not is_url(chosen.to):
+                return _make(chosen, _directory(chosen.to), key)
+            if chosen.keep:
+                raise WrongUsage("--keep is for a directory; a bucket has a lifecycle rule for that")
+            return _make_there(chosen, key)
         if chosen.source is None:
             raise WrongUsage(f"kraft backup {chosen.action} needs a directory")
         if chosen.action == "copy":
@@ -105,6 +107,19 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 # -- make ---------------------------------------------------------------------------------------------
+
+
+def _directory(text: str) -> Path:
+    """The directory for images, which may not exist yet. Raises Failure without the folder that it is in.
+
+    A disk that is not mounted, or a mistake in the name, must not fill another disk.
+    """
+    directory = Path(text)
+    if not directory.absolute().parent.is_dir():
+        raise Failure(
+            f"{directory.parent}: there is no such directory: is its disk mounted? Else mkdir -p it"
+        )
+    return directory
 
 
 def _make_there(chosen: argparse.Namespace, key: BackupKey | None) -> int:

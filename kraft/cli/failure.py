@@ -7,5 +7,11 @@ class Failure(Exception):
     status = 1
 
 
+class WaitEnded(Failure):
+    """Ctrl-C has ended the waiting of a command, not what it waits for. The argument says how to see that."""
+
+    status = 130
+
+
 class WrongUsage(Exception):
     """The words of the command make no sense: exit status 2. The argument says what would be right."""

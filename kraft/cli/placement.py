@@ -8,23 +8,36 @@ from collections.abc import Sequence
 from kraft.cli import servers, slot_moves
 from kraft.cli.administrator import Administrator, Row, fields, plain
 from kraft.cli.cluster_client import NoServer, pairs
+from kraft.cli.failure import WaitEnded
 from kraft.cli.output.blocks import EMPTY, Block, Span, TableColumn, TextTable, line
 from kraft.cli.output.display import display
 
-EXAMPLES = """\
+REPLICATION_EXAMPLES = """\
 examples:
   kraft replication                      how many nodes vote in each group, and the votes of each node
+  kraft replication -s 10.0.0.1:10011    the same, asked of this node
   kraft replication 3                    three nodes vote in each group, spread over zones
   kraft replication all                  every member votes in every group
-  kraft rebalance replicas --dry-run     which votes would be moved, so that all nodes have about as many
-  kraft rebalance replicas               moves them; `kraft replication` shows how many steps are left
-  kraft rebalance slots                  all groups that have slots get the same number of them
 
+Where there are several groups, at least five nodes vote in group 0, because it decides for all of them.
 Clients are served meanwhile. A number that would let a majority depend on too few nodes is refused; --force
-takes it nevertheless. docs/membership.md has votes and zones, docs/groups.md has slots.
+takes it nevertheless. docs/membership.md has votes and zones.
 
-exit status: 0 done, or planned; 1 refused or failed; 2 wrong usage; 4 unknown: `kraft replication` shows what
-is in force
+exit status: 0 done; 1 refused or failed; 2 wrong usage; 4 unknown: `kraft replication` shows what is in force
+"""
+REBALANCE_EXAMPLES = """\
+examples:
+  kraft rebalance slots                  all groups that have slots get the same number of them
+  kraft rebalance slots --dry-run        which slots would be moved
+  kraft rebalance replicas               moves votes, so that all nodes have about as many
+  kraft rebalance replicas --wait        waits until they have
+  kraft rebalance replicas --dry-run     which votes would be moved
+
+Clients are served meanwhile. `kraft moves` shows how far slots are, and `kraft replication` how many steps
+are left for votes. docs/groups.md has slots, docs/membership.md votes.
+
+exit status: 0 done, or planned; 1 refused or failed, or with --wait a move was cancelled; 2 wrong usage;
+4 unknown: `kraft moves` shows the slots that are about to move, `kraft replication` the votes
 """
 UNKNOWN = "`kraft replication` shows what is in force"
 NODE_COLUMNS = (TableColumn("NODE"), TableColumn("VOTES", number=True), TableColumn("ZONE"))
@@ -33,7 +46,8 @@ STEP_COLUMNS = (TableColumn("GROUP", number=True), TableColumn("VOTERS"), TableC
 
 def declare_replication(parser: argparse.ArgumentParser) -> None:
     """Declare `kraft replication`."""
-    servers.declare(parser, "Show or set how many nodes vote in each group.", EXAMPLES, run_replication)
+    text = "Show or set how many nodes vote in each group."
+    servers.declare(parser, text, REPLICATION_EXAMPLES, run_replication)
     parser.add_argument("voters", nargs="?", metavar="N|all", help="default: show it")
     parser.add_argument("--force", action="store_true", help="even if it puts the majority at risk")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -41,8 +55,9 @@ def declare_replication(parser: argparse.ArgumentParser) -> None:
 
 def declare_rebalance(parser: argparse.ArgumentParser) -> None:
     """Declare `kraft rebalance`."""
-    servers.declare(parser, "Even out the slots of groups, or the votes of nodes.", EXAMPLES, run_rebalance)
-    parser.add_argument("what", choices=("slots", "replicas"))
+    text = "Even out the slots of groups, or the votes of nodes."
+    servers.declare(parser, text, REBALANCE_EXAMPLES, run_rebalance)
+    parser.add_argument("what", metavar="slots|replicas", choices=("slots", "replicas"))
     parser.add_argument("--dry-run", action="store_true", help="show what would be moved, and plan nothing")
     slot_moves.add_planning(parser)
 
@@ -77,18 +92,37 @@ class _Placement:
             (Span(id_), Span(str(number)), Span(str(self._zones.get(id_) or slot_moves.ABSENT)))
             for id_, number in sorted(self._votes.items())
         )
-        number = self.facts["replication"]
-        text = "every member votes in every group"
-        if number != "all":
-            text = f"{number} {'node votes' if number == 1 else 'nodes vote'} in each group"
-        told = [line(text)]
-        leaving = self.facts["leaving"]
-        if isinstance(leaving, list) and leaving:
-            told.append(line(f"{', '.join(map(str, leaving))}: without votes soon, as before a removal"))
+        told = [line(self._wanted())]
+        if leaving := self._ids("leaving"):
+            told.append(line(f"{leaving}: without votes soon, as before a removal"))
         if self.settling:
-            left = "1 step is left" if self.steps == 1 else f"{self.steps or 'no'} steps are left"
-            told.append(line(f"votes are being moved: {left}"))
+            told.append(line(f"votes are being moved: {self._left()}"))
+        if groups := self._ids("leaderless"):
+            many = "s" if "," in groups else ""
+            told.append(line(f"group{many} {groups}: no vote is moved without a leader (kraft doctor)"))
         return [TextTable(NODE_COLUMNS, rows), EMPTY, *told]
+
+    def _wanted(self) -> str:
+        """What should be, once votes are moved."""
+        number = self.facts["replication"]
+        if number == "all":
+            return f"every member {'is to vote' if self.settling else 'votes'} in every group"
+        one, many = ("is to vote", "are to vote") if self.settling else ("votes", "vote")
+        text = f"{number} node {one}" if number == 1 else f"{number} nodes {many}"
+        short = f", of which there are {len(self._votes)}" if int(str(number)) > len(self._votes) else ""
+        return f"{text} in each group{short}"
+
+    def _left(self) -> str:
+        if self.steps == 0:
+            unable = self._ids("unable")
+            named = f"{unable} (kraft doctor says why)" if unable else "nodes that have not caught up"
+            return f"what is left waits for {named}"
+        return "1 step is left" if self.steps == 1 else f"{self.steps} steps are left"
+
+    def _ids(self, name: str) -> str:
+        """The ids that the node tells under `name`, which an older one may leave out."""
+        ids = self.facts.get(name)
+        return ", ".join(map(str, ids)) if isinstance(ids, list) else ""
 
 
 def run_rebalance(chosen: argparse.Namespace) -> int:
@@ -100,7 +134,10 @@ def run_rebalance(chosen: argparse.Namespace) -> int:
         if not chosen.json:
             display().show(*_steps(steps, dry=chosen.dry_run))
         if chosen.wait and steps and not chosen.dry_run:
-            _wait(admin, len(steps))
+            try:
+                _wait(admin, len(steps))
+            except KeyboardInterrupt:
+                raise WaitEnded("votes go on moving: `kraft replication` shows how far they are") from None
     if chosen.json:
         print(json.dumps({"steps": steps}, indent=2))
     return 0

@@ -8,9 +8,15 @@ class Refused(Exception):
 class NoLeader(Refused):
     """This node knows no leader, or no quorum, of the group. Argument: the group's id."""
 
+    def __str__(self) -> str:
+        return f"group {self.args[0]} has no leader"
+
 
 class NotLeader(Refused):
     """This replica is not the leader. Arguments: the group's id, and the id of the leader or ''."""
+
+    def __str__(self) -> str:
+        return f"the leader of group {self.args[0]} is {self.args[1] or 'not known'}"
 
 
 class Busy(Refused):
@@ -36,9 +42,15 @@ class Stopping(Refused):
 class TooStale(Refused):
     """The last contact with the leader of the group is too long ago. Argument: the group's id."""
 
+    def __str__(self) -> str:
+        return f"the last contact with the leader of group {self.args[0]} is too long ago"
+
 
 class Locked(Refused):
     """Others locked, moved or changed the keys for too long. Argument: the id of a group."""
+
+    def __str__(self) -> str:
+        return f"others use the keys in group {self.args[0]}"
 
 
 class TooMuch(Refused):
@@ -55,6 +67,9 @@ class ReplyTooLong(Refused):
 
 class NotOwner(Refused):
     """The slot of a key belongs to another group by now. Argument: the id of the group that was asked."""
+
+    def __str__(self) -> str:
+        return f"the slot belongs to group {self.args[0]} no more"
 
 
 class VersionTooLow(Refused):

@@ -82,8 +82,20 @@ def test_where_a_node_keeps_its_backups_nothing_is_removed(tmp_path, days, capsy
 
 
 @pytest.mark.parametrize(
-    "options", [["--to", "s3://bucket/kraft", "--keep", "2"], ["--to", "b", "--keep", "-1"]]
+    ("to", "keep", "told"),
+    [
+        ("s3://bucket/kraft", "2", "--keep is for a directory"),
+        ("b", "-1", "--keep -1: a number of images, or 0 for all"),
+    ],
 )
-def test_what_cannot_be_kept_is_wrong_usage(options, capsys):
-    assert main(["backup", *options]) == 2
-    assert "--keep N counts images of a directory" in capsys.readouterr().err
+def test_what_cannot_be_kept_is_wrong_usage(to, keep, told, capsys):
+    assert main(["backup", "--to", to, "--keep", keep]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_disk_that_is_not_mounted_gets_no_images(tmp_path, days, capsys):
+    """The directory itself is created, not those above it."""
+    assert main(["backup", "--to", str(tmp_path / "disk" / "images")]) == 1
+    assert f"{tmp_path}/disk: there is no such directory" in capsys.readouterr().err
+    assert days == list(tmp_path.iterdir()) == []
+    assert main(["backup", "--to", str(tmp_path / "images")]) == 0

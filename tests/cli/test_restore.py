@@ -1,6 +1,7 @@
 """`kraft restore` where something is not as its user thinks: one line, which names the next step."""
 
 import fcntl
+import shutil
 
 import pytest
 
@@ -63,6 +64,12 @@ def test_a_directory_that_is_used(tmp_path, backup, capsys):
     (tmp_path / "file").touch()
     assert "is not a directory" in refused(capsys, backup, tmp_path / "file", "--yes")
     assert sorted(path.name for path in data.iterdir()) == ["lock", "log.db", "notes"]
+
+
+def test_a_later_moment_without_a_shipped_log(tmp_path, backup, capsys):
+    shutil.rmtree(backup / FOLDER / "log-0")
+    text = refused(capsys, backup, tmp_path / "data", "--at", "2023-11-14T22:13:40Z")
+    assert "reaches to 2023-11-14 22:13:30.000 UTC, with its images: no log was shipped" in text
 
 
 def test_a_moment_outside_of_the_backup(tmp_path, backup, capsys):

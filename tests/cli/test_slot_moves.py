@@ -162,6 +162,31 @@ def test_a_move_that_is_cancelled_meanwhile_is_a_failure(
     assert "over: the groups now" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "asked", "shows"),
+    [
+        ("split 0 --wait", "SPLIT 0 INTO 2", "kraft moves"),
+        ("rebalance replicas --wait", "REBALANCE REPLICAS", "kraft replication"),
+    ],
+)
+def test_who_ends_the_waiting_is_told_that_the_rest_goes_on(
+    words: str,
+    asked: str,
+    shows: str,
+    cluster: Cluster,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupt)
+    plan = STEPS if "REPLICAS" in asked else PLANNED
+    cluster.replies = {asked: [plan], "MOVES": [[moving(1)]], "REPLICATION": [placed(1, 1)]}
+    assert main(words.split()) == 130
+    assert f"`{shows}` shows how far they are" in capsys.readouterr().err
+
+
 def test_moves_are_watched_until_they_are_over(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.replies = {"MOVES": [[moving(1)], [moving(1, "active")], []]}
     assert main(["moves", "--watch"]) == 0
@@ -196,12 +221,15 @@ def test_what_is_refused_or_unknown(
 
 # -- votes
 
+MOVED = "votes are being moved:"
+
 
 def test_the_placement_of_votes_is_shown(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.replies = {"REPLICATION": [placed()]}
     assert main(["replication"]) == 0
     assert capsys.readouterr().out == (
-        "NODE  VOTES  ZONE\nK1    4      a\nK2    2      -\n\n3 nodes vote in each group\n"
+        "NODE  VOTES  ZONE\nK1    4      a\nK2    2      -\n\n"
+        "3 nodes vote in each group, of which there are 2\n"
     )
     assert main(["replication", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
@@ -210,30 +238,49 @@ def test_the_placement_of_votes_is_shown(cluster: Cluster, capsys: pytest.Captur
     }  # fmt: skip
 
 
-def test_what_is_about_to_change_is_told(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    replies = [
-        placed(1, 5),
-        placed(1, 0),
-        placed(1, 1, leaving=[b"K2"]),
-        placed(replication=b"all"),
-        placed(replication=1),
-    ]
-    cluster.replies = {"REPLICATION": replies}
-    told = []
-    for _ in range(5):
-        assert main(["replication"]) == 0
-        told.append(capsys.readouterr().out.splitlines()[4:])
-    assert told == [
-        ["3 nodes vote in each group", "votes are being moved: 5 steps are left"],
-        ["3 nodes vote in each group", "votes are being moved: no steps are left"],
-        [
-            "3 nodes vote in each group",
-            "K2: without votes soon, as before a removal",
-            "votes are being moved: 1 step is left",
-        ],
-        ["every member votes in every group"],
-        ["1 node votes in each group"],
-    ]
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (placed(1, 5, replication=1), ["1 node is to vote in each group", f"{MOVED} 5 steps are left"]),
+        (placed(), ["3 nodes vote in each group, of which there are 2"]),
+        (
+            placed(1, 0, replication=2),
+            [
+                "2 nodes are to vote in each group",
+                f"{MOVED} what is left waits for nodes that have not caught up",
+            ],
+        ),
+        (
+            placed(1, 1, replication=b"all", leaving=[b"K2"], unable=[b"K2"]),
+            [
+                "every member is to vote in every group",
+                "K2: without votes soon, as before a removal",
+                f"{MOVED} 1 step is left",
+            ],
+        ),
+        (
+            placed(1, replication=b"all", unable=[b"K1", b"K2"]),
+            [
+                "every member is to vote in every group",
+                f"{MOVED} what is left waits for K1, K2 (kraft doctor says why)",
+            ],
+        ),
+        (placed(replication=b"all"), ["every member votes in every group"]),
+        (
+            placed(replication=1, leaderless=[2, 5]),
+            [
+                "1 node votes in each group",
+                "groups 2, 5: no vote is moved without a leader (kraft doctor)",
+            ],
+        ),
+    ],
+)
+def test_what_is_about_to_change_is_told(
+    reply: Any, told: list[str], cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.replies = {"REPLICATION": [reply]}
+    assert main(["replication"]) == 0
+    assert capsys.readouterr().out.splitlines()[4:] == told
 
 
 def test_the_number_of_voters_is_set(cluster: Cluster) -> None:

@@ -100,6 +100,8 @@ class PlacementCommands:
                 "steps": 0 if plan is None else len(plan.steps),
                 "votes": self._view.votes(),
                 "zones": {id_: self._view.peers.zone(id_) for id_ in self._view.members},
+                "unable": list(self._view.unable),
+                "leaderless": list(self._view.leaderless),
             }
         )
 
@@ -222,14 +224,24 @@ class PlacementCommands:
             proceed(command, partial(self._removed, command, done))
         elif self._clock.seconds() >= until:
             count = f"{len(counting)} groups" if len(counting) > 1 else f"group {counting[0]}"
-            refused = AdminRefused(
-                f"{count} could not do without the vote of {command.id} yet: repeat it, or see what "
-                "hinders it by KRAFT REPLICATION and the event votes_not_moved in the log"
-            )
-            self._removed(command, done, refused)
+            text = f"{count} could not do without the vote of {command.id} yet: "
+            self._removed(command, done, AdminRefused(text + self._hindrance(command.id)))
         else:
             again = partial(self._left, command, until, proceed, done, outcome)
             self._clock.call_later(AGAIN_SECONDS, again)
+
+    def _hindrance(self, leaving: str) -> str:
+        """Why votes of the node that leaves may have stayed, and what to do."""
+        if groups := self._view.leaderless:
+            named = ", ".join(map(str, groups))
+            return (
+                f"without a leader no group can change its voters (group {named}). Start the nodes that are "
+                "down; if the majority of a group is lost for good, only a restore or `kraft recover` helps"
+            )
+        unable = [id_ for id_ in self._view.unable if id_ != leaving]
+        if unable:
+            return f"{', '.join(unable)} can take no vote now. See `kraft doctor`, and repeat it then"
+        return "repeat it, or see what hinders it in the event votes_not_moved in the log"
 
     def _removed(self, command: Remove, done: AdminDone, outcome: AdminOutcome) -> None:
         """It is removed, or stays: in either case nobody of that name leaves any more."""

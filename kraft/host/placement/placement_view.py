@@ -64,6 +64,16 @@ class PlacementView:
         return self.peers.is_able(node) and not hindered
 
     @property
+    def unable(self) -> tuple[str, ...]:
+        """The members that could not take a vote now."""
+        return tuple(id_ for id_ in self.members if not self.is_able(id_))
+
+    @property
+    def leaderless(self) -> tuple[int, ...]:
+        """The groups of which this node knows no leader."""
+        return tuple(id_ for id_, group in self.groups.items() if not group.raft.state.leader)
+
+    @property
     def learners(self) -> tuple[str, ...]:
         """The members that are to stay without a vote in some group."""
         known = [group.raft.state.configuration for group in self.groups.values()]

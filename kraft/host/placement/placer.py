@@ -165,11 +165,13 @@ class Placer:
         A node that has been leaving for long stays: nobody removes it any more. So it is with a mark that a
         backup has brought into a new cluster.
         """
-        members, is_able = self.view.members, self.view.is_able
+        members = self.view.members
         leaving = tuple(
-            id_ for id_ in state.leaving if id_ in members and now - self._leaving[id_] < LEAVING_SECONDS
+            id_
+            for id_ in state.leaving
+            if id_ in members and now - self._leaving.get(id_, now) < LEAVING_SECONDS
         )
-        waits = self._waiting or self._avoid or self.view.changing or not all(map(is_able, members))
+        waits = self._waiting or self._avoid or self.view.changing or self.view.unable
         settling = state.settling and bool(waits)
         if (leaving, settling) != (state.leaving, state.settling):
             change = ChangePlacement(state.version, state.replication, settling, leaving)

@@ -168,6 +168,8 @@ def entries_of(backup: BackupMoment, image: GroupImage, machine: Machine | None 
         reached = max(reached, reach.reaches_ms)
     if moment.time_ms is not None and reached < moment.time_ms:
         text = f"{backup.folder.parent}: the backup of group {group} reaches to {when(reached)}"
+        if reach is None:
+            raise NothingThere(f"{text}, with its images: no log was shipped. Name an image")
         raise NothingThere(f"{text}: name that time, or --at latest")
     if moment.revision is not None and machine is not None:
         text = f"the backup reaches to revision {machine.revision}, of {when(reached)}"
