@@ -7,7 +7,7 @@ class Failure(Exception):
     status = 1
 
 
-class WaitEnded(Failure):
+class InterruptFailure(Failure):
     """Ctrl-C has ended the waiting of a command, not what it waits for. The argument says how to see that."""
 
     status = 130

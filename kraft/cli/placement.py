@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kraft.cli import servers, slot_moves
 from kraft.cli.administrator import Administrator, Row, fields, plain
 from kraft.cli.cluster_client import NoServer, pairs
-from kraft.cli.failure import WaitEnded
+from kraft.cli.failure import InterruptFailure
 from kraft.cli.output.blocks import EMPTY, Block, Span, TableColumn, TextTable, line
 from kraft.cli.output.display import display
 
@@ -137,7 +137,7 @@ def run_rebalance(chosen: argparse.Namespace) -> int:
             try:
                 _wait(admin, len(steps))
             except KeyboardInterrupt:
-                raise WaitEnded("votes go on moving: `kraft replication` shows how far they are") from None
+                raise InterruptFailure("votes go on moving: `kraft replication` shows how far they are") from None
     if chosen.json:
         print(json.dumps({"steps": steps}, indent=2))
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from kraft.cli import servers
 from kraft.cli.administrator import Administrator, Row
-from kraft.cli.failure import Failure, WaitEnded, WrongUsage
+from kraft.cli.failure import Failure, InterruptFailure, WrongUsage
 from kraft.cli.output.blocks import BAD, EMPTY, GOOD, STRONG, Block, Line, Span, TableColumn, TextTable, line
 from kraft.cli.output.display import display
 
@@ -162,7 +162,7 @@ def planned(chosen: argparse.Namespace, admin: Administrator, moves: Sequence[Ro
         try:
             _wait(admin, moves)
         except KeyboardInterrupt:
-            raise WaitEnded("the moves go on: `kraft moves` shows how far they are") from None
+            raise InterruptFailure("the moves go on: `kraft moves` shows how far they are") from None
     groups = admin.listing("GROUPS") if waits else []
     left = [move["id"] for move in moves if waits and not _took_place(move, groups)]
     if chosen.json:
