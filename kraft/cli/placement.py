@@ -137,7 +137,7 @@ def run_rebalance(chosen: argparse.Namespace) -> int:
             try:
                 _wait(admin, len(steps))
             except KeyboardInterrupt:
-                raise InterruptFailure("votes go on moving: `kraft replication` shows how far they are") from None
+                raise InterruptFailure("votes move on: `kraft replication` shows how far they are") from None
     if chosen.json:
         print(json.dumps({"steps": steps}, indent=2))
     return 0
