@@ -22,7 +22,7 @@ class PersistingGroup(Protocol):
 
     id: int
 
-    def persisted(self, sequence: int, send_after_persist: Sequence[Outgoing]) -> None:
+    def persisted(self, sequence: int, messages: Sequence[Outgoing]) -> None:
         """The write `sequence` and all before it are durable: send the messages that waited for it."""
 
 

@@ -116,7 +116,7 @@ class Candidate(_Campaign):
 
     def __init__(self, state: ReplicaState, *, transfer: bool) -> None:
         super().__init__(state)
-        self.ballot = Ballot(state.quorum)
+        self.ballot = Ballot(state.quorum, state.wall_clock)
         self._transfer = transfer  # the leader itself asked for this election (RD 3.10)
 
     def start(self) -> None:

@@ -1,6 +1,11 @@
 """The voter's side of elections, the same in every role."""
 
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
 from kraft.raft.messages import PreVote, PreVoteReply, Vote, VoteReply
+from kraft.raft.ready import Outgoing
 from kraft.raft.role_change import RoleChange
 from kraft.raft.state import FOLLOWER, PRECANDIDATE, ReplicaState
 
@@ -62,6 +67,15 @@ def answer_vote(state: ReplicaState, sender: str, message: Vote) -> None:
         if not state.following:
             state.role_change = RoleChange(FOLLOWER)
     state.effects.send_after_persist(sender, VoteReply(state.term, granted, state.wall_clock()))
+
+
+def with_clock(state: ReplicaState, messages: Sequence[Outgoing]) -> list[Outgoing]:
+    """Messages that leave now; votes with the clock of now, as their write may have taken long."""
+    now = state.wall_clock()
+    return [
+        Outgoing(each.to, replace(each.message, wall_ms=now)) if type(each.message) is VoteReply else each
+        for each in messages
+    ]
 
 
 def _free(state: ReplicaState, sender: str) -> bool:

@@ -318,6 +318,18 @@ def test_the_first_write_long_after_an_election_is_stamped_with_the_time_of_the_
     assert min(walls) - 1000 < stamp <= max(walls) + 1000
 
 
+def test_an_election_that_waits_for_disks_tells_the_time_at_which_it_ends(trio):
+    """The clock that comes with a vote is that of the moment in which the vote leaves."""
+    for id_ in trio.followers:
+        trio.process(id_).disk.slow = 5000.0
+    trio.nodes[trio.leader].crash()
+    begun = trio.world.now
+    assert trio.run(120, lambda: trio.leaders(0))
+    assert trio.world.now - begun > 5
+    leader, wall = trio.group(trio.leader), trio.process(trio.leader).clock.wall_ms()
+    assert wall - 500 < leader.requests.leader_clock.stamp() < wall + 500
+
+
 def test_a_new_leader_serves_no_key_that_expired_before_its_election(trio):
     """The key is in an entry that is not applied yet when the first read arrives."""
     trio.ask(trio.leader, Set(b"k", b"v", expiry=Expiry.RELATIVE, expiry_ms=500))

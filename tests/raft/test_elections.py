@@ -132,6 +132,21 @@ def test_the_clocks_of_the_voters_are_kept_with_the_leaders_own():
     assert leader.state.vote_clocks == {"K1": 1000, "K2": 2000}
 
 
+def test_clocks_go_on_while_the_last_vote_is_waited_for():
+    cluster = Cluster(5)
+    for i, peer in enumerate(cluster.peers.values()):
+        peer.wall = 1000 * (i + 1)
+    for late in ("K3", "K4", "K5"):
+        cluster[late].auto_disk = False
+    candidate = cluster["K1"]
+    candidate.node.campaign()
+    cluster.settle()
+    candidate.wall += 30_000
+    cluster["K3"].finish_write()
+    cluster.settle()
+    assert candidate.state.vote_clocks == {"K1": 31_000, "K2": 32_000, "K3": 3000}
+
+
 def test_a_group_without_a_configuration_sits_still():
     peer = lone(restored=Restored(HardState(), 0, 0, (), (), (), 0))
     for _ in range(50):

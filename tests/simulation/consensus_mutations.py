@@ -102,6 +102,14 @@ CONSENSUS_MUTATIONS = (
         "the votes of slow disks arrive after the timeout",
         test="tests/raft/test_slow_disks.py",
     ),
+    Mutation(
+        "a vote tells the time before its write",
+        "kraft/host/group/group.py",
+        "messages if self.raft.state.leader else with_clock(self.raft.state, messages)",
+        "messages",
+        "log time of the term would begin as late as the write took",
+        test="tests/host/test_group.py",
+    ),
     # -- consensus: the log
     Mutation(
         "entries acknowledged before they are durable",

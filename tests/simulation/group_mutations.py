@@ -216,7 +216,7 @@ GROUP_MUTATIONS = (
     Mutation(
         "a mark of a node that leaves is never dropped",
         "kraft/host/placement/placer.py",
-        "id_ in members and now - self._leaving[id_] < LEAVING_SECONDS",
+        "id_ in members and now - self._leaving.get(id_, now) < LEAVING_SECONDS",
         "id_ in members",
         "a node whose removal nobody continues may vote again",
         test=_PLACED,

@@ -39,6 +39,7 @@ from kraft.peerwire.messages import (
     SnapshotRequest,
     WaitingForward,
 )
+from kraft.raft.elections import with_clock
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.messages import Append, AppendReply, ConsensusMessage, Entry, Heartbeat, HeartbeatReply
 from kraft.raft.raft import Raft
@@ -247,15 +248,15 @@ class Group:
                 self._context.turns.wake(self.id)
         self.requests.finish()
 
-    def persisted(self, sequence: int, send_after_persist: Sequence[Outgoing]) -> None:
+    def persisted(self, sequence: int, messages: Sequence[Outgoing]) -> None:
         """The write `sequence` and all before it are durable: send the messages that waited for it."""
         try:
             self.raft.persisted(sequence)
         except InvariantViolation as error:
             self._context.broken(error)
             raise
-        if send_after_persist:
-            self._send(send_after_persist)
+        if messages:
+            self._send(messages if self.raft.state.leader else with_clock(self.raft.state, messages))
         if self.state.switching and sequence >= self.state.switching:
             self.state.switching = 0
         if self.raft.state.has_ready:  # else nothing is committed by it: the group waits for its followers
