@@ -11,6 +11,8 @@ message:
   one, is durable. When there is nothing to write and nothing is being written, it leaves at once.
 """
 
+from collections.abc import Collection
+
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, Message
 from kraft.raft.ready import Fetch, Outgoing, Persist, ReadState, Ready
@@ -54,6 +56,11 @@ class Effects:
     def send_after_persist(self, to: str, message: Message) -> None:
         """Send when everything this node knows now is on disk."""
         self.outgoing_after_persist.append(Outgoing(to, message))
+
+    def withdraw(self, peers: Collection[str]) -> None:
+        """Send nothing of what waits for `peers`: other nodes have their ids by now."""
+        for outgoing in (self.outgoing_now, self.outgoing_after_persist):
+            outgoing[:] = [each for each in outgoing if each.to not in peers]
 
     @property
     def pending(self) -> bool:

@@ -50,6 +50,7 @@ class Tracker:
         # The same id with another incarnation is another member, with nothing in its log.
         same = {p for p, incarnation in incarnations.items() if self._incarnations.get(p) == incarnation}
         same.update(departures)
+        state.effects.withdraw(old.keys() & incarnations.keys() - same)
         self.progress = {
             peer: old[peer] if peer in old and peer in same else self._new(peer, first)
             for peer in sorted({*incarnations, *departures})

@@ -110,6 +110,14 @@ CONSENSUS_MUTATIONS = (
         "log time of the term would begin as late as the write took",
         test="tests/host/test_group.py",
     ),
+    Mutation(
+        "what waits for a removed member is sent to the next one of its id",
+        "kraft/raft/tracker.py",
+        "state.effects.withdraw(old.keys() & incarnations.keys() - same)",
+        "pass",
+        "a heartbeat says what the earlier one has, and the next one has an empty log",
+        test="tests/raft/test_replica_numbers.py",
+    ),
     # -- consensus: the log
     Mutation(
         "entries acknowledged before they are durable",
