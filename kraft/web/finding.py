@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The state of the cluster in one line, and the findings behind it, the worst first."""
+    """The state of the cluster in one line, and the findings that it sums up, the worst first."""
 
     severity: str  # 'good', or the severity of the worst finding that is not a note
     text: str

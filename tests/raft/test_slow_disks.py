@@ -52,8 +52,10 @@ class SlowCluster(Cluster):
         self._dice = dice
         self._disks: list[SlowDisk] = []
 
-    def slow_down(self) -> None:
-        """From now on the disks are slow."""
+    def elect_and_slow_down(self) -> None:
+        """K1 leads, all have its entry, and from now on the disks are slow."""
+        self.elect("K1").propose()
+        self.settle()
         self._disks += [SlowDisk(self[name], self._dice, most) for name, most in self._slow.items()]
 
     def pass_tick(self) -> None:
@@ -86,9 +88,7 @@ def test_where_all_disks_are_slow_a_leader_is_elected(size, slow):
     """A write may wait for one that is under way, and three follow each other: two votes and the no-op."""
     for seed in range(SEEDS):
         cluster = SlowCluster(seed, size, dict.fromkeys([f"K{i + 1}" for i in range(size)], slow))
-        cluster.elect("K1").propose()
-        cluster.settle()
-        cluster.slow_down()
+        cluster.elect_and_slow_down()
         cluster["K1"].crash()
         cluster.ticks_until(cluster.leads_with_commit, 12 * ELECTION + 20 * slow)
         assert terms(cluster) <= TERMS_MAX, f"seed {seed}"
@@ -99,9 +99,7 @@ def test_a_leader_that_hands_over_to_a_slow_disk_is_replaced(slow):
     """The successor enters its term at once, and asks for votes when that is on its disk."""
     for seed in range(SEEDS):
         cluster = SlowCluster(seed, 3, dict.fromkeys(["K1", "K2", "K3"], slow))
-        cluster.elect("K1").propose()
-        cluster.settle()
-        cluster.slow_down()
+        cluster.elect_and_slow_down()
         cluster["K1"].node.transfer("K2")
         cluster.ticks_until(cluster.is_leaderless, 3 * SETTINGS.heartbeat_ticks)
         cluster.ticks_until(cluster.leads_with_commit, 12 * ELECTION + 12 * slow)
@@ -113,9 +111,7 @@ def test_a_fast_candidate_waits_for_the_votes_of_slow_disks(slow):
     """Votes that arrive after its timeout count as long as no newer term has begun."""
     for seed in range(SEEDS):
         cluster = SlowCluster(seed, 4, dict.fromkeys(["K3", "K4"], slow))
-        cluster.elect("K1").propose()
-        cluster.settle()
-        cluster.slow_down()
+        cluster.elect_and_slow_down()
         cluster["K1"].crash()
         cluster.ticks_until(cluster.leads_with_commit, 12 * ELECTION + 12 * slow)
         assert terms(cluster) <= TERMS_MAX, f"seed {seed}"
@@ -124,9 +120,7 @@ def test_a_fast_candidate_waits_for_the_votes_of_slow_disks(slow):
 def test_a_stall_that_is_over_delays_nobody():
     """K2 was stopped by its disk in the middle of a campaign, and is as fast as the others again."""
     cluster = SlowCluster(1, 3, {"K2": 1000})
-    cluster.elect("K1").propose()
-    cluster.settle()
-    cluster.slow_down()
+    cluster.elect_and_slow_down()
     cluster["K1"].crash()
     cluster["K3"].node.drain(True)
     cluster["K2"].node.campaign()

@@ -129,16 +129,26 @@ def answer_first(moving: MovingSlots, request: bytes, meanwhile: Callable[[], No
     return moving.client.read() or moving.later()
 
 
+def check_count(
+    moving: MovingSlots,
+    words: tuple[str, ...],
+    counted: Callable[[bytes], int],
+    meanwhile: Callable[[], None],
+) -> None:
+    """The command counts the same keys if something happens `meanwhile`."""
+    fill(moving.port, 60)
+    moving.carry(RETURNS, 2)
+    expected = counted(moving.client.run(*words))
+    moving.port.host.reads.clear()
+    assert counted(answer_first(moving, encode(*words), meanwhile)) == expected
+
+
 @pytest.mark.parametrize(("words", "counted"), ALL_KEYS, ids=["DBSIZE", "KEYS", "SCAN", "RANGE"])
 @pytest.mark.parametrize(("key", "receiver"), [(A, 2), (RETURNS, 0)], ids=["met twice", "missed"])
 def test_the_same_while_another_group_is_created(
     moving: MovingSlots, words: tuple[str, ...], counted: Callable[[bytes], int], key: bytes, receiver: int
 ) -> None:
     """The node has more groups when it has all answers than when it asked."""
-    fill(moving.port, 60)
-    moving.carry(RETURNS, 2)
-    expected = counted(moving.client.run(*words))
-    moving.port.host.reads.clear()
 
     def grow() -> None:
         created = Machine()
@@ -148,8 +158,7 @@ def test_the_same_while_another_group_is_created(
         moving.port.host.slots.groups = 4
         moving.carry(key, receiver)
 
-    reply = answer_first(moving, encode(*words), grow)
-    assert counted(reply) == expected
+    check_count(moving, words, counted, grow)
 
 
 @pytest.mark.parametrize(("words", "counted"), ALL_KEYS, ids=["DBSIZE", "KEYS", "SCAN", "RANGE"])
@@ -157,12 +166,7 @@ def test_the_same_while_another_group_is_created(
 def test_keys_that_would_be_met_twice_or_missed(
     moving: MovingSlots, words: tuple[str, ...], counted: Callable[[bytes], int], key: bytes, receiver: int
 ) -> None:
-    fill(moving.port, 60)
-    moving.carry(RETURNS, 2)
-    expected = counted(moving.client.run(*words))
-    moving.port.host.reads.clear()
-    reply = answer_first(moving, encode(*words), lambda: moving.carry(key, receiver))
-    assert counted(reply) == expected
+    check_count(moving, words, counted, lambda: moving.carry(key, receiver))
 
 
 def test_after_a_while_the_client_is_told(moving: MovingSlots) -> None:

@@ -75,7 +75,7 @@ def test_a_pause_is_spread_and_bounded(dice):
 
 
 def test_a_connection_that_hangs_is_cancelled_on_disconnect():
-    """Nothing stays behind when a peer is forgotten while it is dialled."""
+    """No call is left when a peer is forgotten while it is dialled."""
     network, clock, one, _ = pair()
     one.links.disconnect("K2")
     network.ports["10.9.9.9:1"] = "hangs"
