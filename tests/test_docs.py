@@ -1,15 +1,23 @@
 """The documents against the tree: links lead somewhere, commands and examples are those of the code."""
 
+import argparse
 import ast
 import re
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from kraft import config
+from kraft.cli.main import build_parser
+from kraft.config.loader import options, sections
 from kraft.server.commands.table import TABLE
+from kraft.telemetry.metrics.declarations import PREFIX
+from kraft.telemetry.metrics.registry import DECLARATIONS
 from tests.source import ROOT, SOURCES, read
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+PRESENT = [page for page in PAGES if page.name != "CHANGELOG.md"]  # that tells of the past
 FOLDERS = [
     ROOT / name for name in ("", "kraft", "tests", "tests/cluster", "monitoring")
 ]  # where a page's paths begin
@@ -25,6 +33,31 @@ def commands_page() -> str:
 def test_links_lead_to_files(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """What a link may have after its #: the headings of the page, as GitHub writes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_headings(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text())
+    targets = [(page.parent / path if path else page, anchor) for path, anchor in links]
+    assert [(path.name, anchor) for path, anchor in targets if anchor not in anchors(path)] == []
+
+
+def test_headings_named_in_the_code_exist():
+    """Findings and errors name a place such as `docs/runbooks.md#kraftslotfrozen`."""
+    files = [*SOURCES, *ROOT.glob("monitoring/**/*.yml")]
+    named = {
+        found for file in files for found in re.findall(r"\b(docs/[\w/-]+\.md)#([\w-]+)", file.read_text())
+    }
+    assert len(named) > 40
+    assert [f"{path}#{anchor}" for path, anchor in named if anchor not in anchors(ROOT / path)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -60,6 +93,47 @@ def test_methods_named_in_a_page_exist():
     }
     assert len(named) > 50
     assert [name for name, exists in named.items() if not exists] == []
+
+
+@cache
+def others_with_prefix() -> set[str]:
+    """Names that begin as those of metrics do: of modules, fields of INFO, and tests."""
+    code = "".join(path.read_text() for path in (*SOURCES, *ROOT.glob("tests/**/test_*.py")))
+    return set(re.findall(rf"(?:\b|def test_)({PREFIX}\w+)", code))
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=lambda page: page.name)
+def test_options_and_metrics_named_in_a_page_exist(page):
+    text = page.read_text()
+    known = {f"{name}.{option.name}" for name, section in sections() for option, _ in options(section)}
+    names = "|".join(name for name, _ in sections())
+    assert set(re.findall(rf"`((?:{names})\.\w+)[`:]", text)) - known - {"log.db"} == set()
+    metrics = {PREFIX + declaration.name for declaration in DECLARATIONS}
+    named = set(re.findall(rf"`({PREFIX}\w*[a-z])(?:_bucket|_sum|_count)?[`{{\[]", text))
+    assert named - metrics - others_with_prefix() == set()
+
+
+def arguments(parser: argparse.ArgumentParser) -> set[str]:
+    """All options of a command."""
+    return {name for action in parser._actions for name in action.option_strings}
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=lambda page: page.name)
+def test_commands_named_in_a_page_exist(page):
+    """`kraft add`, its options, and `KRAFT ADD` or, in lower case at the prompt of a client, `kraft add`."""
+    parser = build_parser()
+    parser.declare_all()
+    administration = {name.decode() for name in TABLE[b"KRAFT"].subcommands}
+    text = page.read_text()
+    assert set(re.findall(r"\bKRAFT ([A-Z]{2,})\b", text)) - administration == set()
+    unknown = []
+    for command, rest in re.findall(r"`kraft ([a-z][a-z-]+)([^`]*)`", text):
+        if command in parser.commands:
+            named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", rest))
+            unknown += [f"{command} {option}" for option in named - arguments(parser.commands[command])]
+        elif command.upper() not in administration:
+            unknown.append(command)
+    assert unknown == []
 
 
 def test_the_map_names_every_file():
