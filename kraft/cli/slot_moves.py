@@ -178,11 +178,15 @@ def planned(chosen: argparse.Namespace, admin: Administrator, moves: Sequence[Ro
 
 def _wait(admin: Administrator, moves: Sequence[Row]) -> None:
     """Wait until the moves are over, and show how far they are."""
-    sizes = {move["id"]: len(_slots(str(move["slots"]))) for move in moves}
-    with display().work("moving slots", "slots") as report:
+    totals = {move["id"]: 0 for move in moves}  # keys, about: what is known of a move while it is under way
+    with display().work("moving slots", "keys") as report:
         while True:
-            left = [move["id"] for move in admin.listing("MOVES") if move["id"] in sizes]
-            report(sum(sizes.values()) - sum(sizes[id_] for id_ in left), sum(sizes.values()))
+            left = {move["id"]: move for move in admin.listing("MOVES") if move["id"] in totals}
+            for id_, move in left.items():
+                totals[id_] = max(totals[id_], _number(move, "keys_total"), _number(move, "keys"))
+            copied = [move for move in left.values() if move.get("state") != "active"]
+            to_come = sum(totals[move["id"]] - _number(move, "keys") for move in copied)
+            report(sum(totals.values()) - to_come, sum(totals.values()))
             if not left:
                 return
             time.sleep(LOOK_SECONDS)
@@ -193,6 +197,11 @@ def _took_place(move: Row, groups: Sequence[Row]) -> bool:
     [receiver] = [str(group["slots"]) for group in groups if group["group"] == move["to"]]
     held = {slot for part in receiver.split(",") if part for slot in _slots(part)}
     return held.issuperset(_slots(str(move["slots"])))
+
+
+def _number(move: Row, name: str) -> int:
+    """A number that the node tells, 0 if it runs an earlier program, which does not."""
+    return int(str(move.get(name, 0)))
 
 
 def _slots(text: str) -> range:
@@ -216,11 +225,12 @@ def _table(moves: Sequence[Row]) -> TextTable | Line:
 
 
 def _row(move: Row) -> tuple[Span, ...]:
-    age = int(str(move.get("age_ms", 0))) // 1000
+    keys, total = _number(move, "keys"), _number(move, "keys_total")
     problem = str(move.get("problem"))
     return (
-        *(Span(str(move.get(name))) for name in ("id", "slots", "from", "to", "state", "keys")),
-        Span(f"{age} s"),
+        *(Span(str(move.get(name))) for name in ("id", "slots", "from", "to", "state")),
+        Span(f"{keys} of ~{total}" if total > keys else str(keys)),
+        Span(f"{_number(move, 'age_ms') // 1000} s"),
         Span(str(move.get("leader")) or ABSENT),
         Span(problem, BAD) if problem else Span(ABSENT),
     )

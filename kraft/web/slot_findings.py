@@ -43,7 +43,8 @@ def _move(view: ClusterView, moves: Sequence[MoveStatus]) -> Finding:
         text += f": {move.problem}"
         command = next_command.kraft(view, "moves")
         return Finding(WARN, name, text, command, "docs/runbooks.md#kraftmovestuck", "slots")
-    keys = f", {words.count(move.keys)} keys so far" if move.keys else ""
+    of = f"of about {words.count(move.keys_total)} keys" if move.keys_total > move.keys else "keys so far"
+    keys = f", {words.count(move.keys)} {of}" if move.keys else ""
     more = f"; {len(moves) - 1} more after that" if len(moves) > 1 else ""
     text = f"moves {slots} to group {move.receiver}: {move.state}{keys}{more}"
     return Finding(NOTE, name, text, topic="slots")

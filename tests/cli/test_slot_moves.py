@@ -1,12 +1,15 @@
 """`kraft split`, `merge`, `move`, `moves`, `rebalance`, `replication`: what they ask, and what they show."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from kraft.cli import administrator, placement, slot_moves
 from kraft.cli.main import main
+from kraft.cli.output.plain import PlainDisplay
 from kraft.resp.values import Error
 
 PLANNED: list[Any] = [
@@ -25,8 +28,8 @@ STEPS = [{b"group": 3, b"voters": [b"K1", b"K2"], b"to": [b"K2", b"K4"]}]
 
 def moving(id_: int, state: str = "copying") -> dict[bytes, Any]:
     return {
-        **PLANNED[id_ - 1], b"state": state.encode(), b"keys": 9, b"age_ms": 1500, b"leader": b"K1",
-        b"problem": b"",
+        **PLANNED[id_ - 1], b"state": state.encode(), b"keys": 9, b"keys_total": 30, b"age_ms": 1500,
+        b"leader": b"K1", b"problem": b"",
     }  # fmt: skip
 
 
@@ -149,6 +152,33 @@ def test_waiting_ends_with_the_moves_and_shows_the_groups(
     )
 
 
+def test_the_waiting_counts_keys(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of moves that are over count too. An earlier version tells what has arrived, and no total."""
+    told: list[tuple[int, int]] = []
+
+    class Recorder(PlainDisplay):
+        @contextmanager
+        def work(self, label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+            assert (label, unit) == ("moving slots", "keys")
+            yield lambda done, total: told.append((done, total))
+
+    monkeypatch.setattr(slot_moves, "display", Recorder)
+    first = {**moving(1, "active"), b"keys": 31, b"keys_total": 31}
+    second = {**moving(2, "planned"), b"keys": 0}
+    cluster.replies = {
+        "SPLIT 0 INTO 2": [PLANNED],
+        "MOVES": [[moving(1), second], [first, second], [{**moving(2), b"keys": 20}], []],
+        "GROUPS": [GROUPS],
+    }
+    assert main(["split", "0", "--wait"]) == 0
+    assert told == [(9, 60), (31, 61), (51, 61), (61, 61)]
+    told.clear()
+    earlier = {name: value for name, value in moving(1).items() if name != b"keys_total"}
+    cluster.replies |= {"MOVES": [[earlier], []]}
+    assert main(["split", "0", "--wait"]) == 0
+    assert told == [(9, 9), (9, 9)]
+
+
 def test_a_move_that_is_cancelled_meanwhile_is_a_failure(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +221,7 @@ def test_moves_are_watched_until_they_are_over(cluster: Cluster, capsys: pytest.
     cluster.replies = {"MOVES": [[moving(1)], [moving(1, "active")], []]}
     assert main(["moves", "--watch"]) == 0
     told = capsys.readouterr().out
+    assert "copying  9 of ~30  1 s" in told
     assert [word for word in ("copying", "active", "no slots are about to move") if word in told] == [
         "copying", "active", "no slots are about to move",
     ]  # fmt: skip

@@ -181,6 +181,72 @@ def test_an_administrator_cancels_a_move(cluster, keys):
     assert cluster.has(0, B) == bool(keys)
 
 
+def test_a_stopped_move_does_not_wait_for_the_one_before_it(cluster):
+    """Nor does the one before it fail for that."""
+    cluster.write(1, Put(A, b"1"))
+    holder(cluster)  # the first move cannot freeze its slot meanwhile
+    cluster.move()
+    cluster.move(SLOT + 1, SLOT + 9)
+    assert cluster.run(5, lambda: any(s.state == "copying" for s in cluster.host("K1").moves.status()))
+    cluster.host("K2").moves.stop(2, cluster.answers.append)
+    assert cluster.run(3, lambda: [s.id for s in cluster.host("K1").moves.status()] == [1])
+    assert cluster.host("K1").moves.status()[0].state == "copying"
+    assert cluster.run(10, cluster.over)
+    assert [cluster.host("K1").slots.group_of(slot) for slot in (SLOT, SLOT + 1)] == [0, 1]
+    counts = [p.host.moves.counts.outcomes for p in cluster.processes()]
+    assert {name: sum(each[name] for each in counts) for name in counts[0]} == {
+        "moved": 1, "cancelled": 1, "failed": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("lost", ["answers", "requests"])
+def test_a_move_ends_while_the_step_that_stops_another_one_is_under_way(cluster, lost):
+    """The step is not repeated before its answer, and both moves end."""
+    cluster.write(1, Put(A, b"1"))
+    holder(cluster)
+    cluster.move()
+    cluster.move(SLOT + 1, SLOT + 9)
+    leader = cluster.host(cluster.leads(1))
+    write, held = leader.moves._requests.write, []
+
+    def partly(group, commands, size, done, *, waits=False):
+        if not isinstance(commands[0], Cancel):
+            write(group, commands, size, done, waits=waits)
+        elif lost == "requests":
+            held.append(partial(write, group, commands, size, done))
+        else:
+            write(group, commands, size, lambda outcome: held.append(partial(done, outcome)), waits=waits)
+
+    leader.moves._requests = SimpleNamespace(write=partly)
+    cluster.host("K2").moves.stop(2, cluster.answers.append)
+    assert cluster.run(3, lambda: bool(held))
+    assert cluster.run(10, lambda: cluster.host("K1").slots.group_of(SLOT) == 0)
+    cluster.run(2)
+    assert len(held) == 1
+    leader.moves._requests = SimpleNamespace(write=write)
+    held[0]()
+    assert cluster.run(10, cluster.over)
+    assert [cluster.host("K1").slots.group_of(slot) for slot in (SLOT, SLOT + 1)] == [0, 1]
+
+
+def test_about_how_many_keys_a_move_has_is_told(cluster):
+    """As many as its share of the slots, until more have arrived."""
+    for number in range(64):
+        cluster.write(1, Put(b"{a}%d" % number, b"1"))
+    holder(cluster)  # so that the slots are not frozen
+    cluster.move(12288, 16383)
+    told = [(0, 32)]
+
+    def all_arrived():
+        [move] = cluster.host("K1").moves.status()
+        told.append((move.keys, move.keys_total))
+        return move.keys == 64
+
+    assert cluster.run(5, all_arrived)
+    assert all(total == max(32, keys) for keys, total in told), told
+    assert cluster.run(10, cluster.over)
+
+
 def silent(cluster, group):
     """Let no step of a move reach a group. Returns what changes that."""
     answers = [False]

@@ -303,6 +303,20 @@ MOVER_MUTATIONS = (
         "where the replica of group 0 lags, twelve entries a second are logged there",
     ),
     _plant_in_mover(
+        "a move that is stopped waits for the one before it",
+        "mover",
+        "            self._end_stopped(self._attempt.move)",
+        "            pass",
+        "KRAFT MOVE CANCEL takes effect after minutes, where the one before it is large",
+    ),
+    _plant_in_mover(
+        "a step that stops a move is repeated at each tick",
+        "mover",
+        "        if self._asked is not None:\n            return\n",
+        "        if self._asked is not None and self._attempt is None:\n            return\n",
+        "each tick logs a Cancel in the receiver, as long as it does not answer",
+    ),
+    _plant_in_mover(
         "hidden keys are not swept",
         "sweeper",
         "        if leads and not self._waits and self._left() is not None:",

@@ -213,11 +213,11 @@ def test_kraft_moves_shows_each_move_in_short(client: Talk) -> None:
     host.moving = [
         MoveStatus(
             id=3, first=5, last=9, source=0, receiver=1, state="copying", keys=17, since_ms=WALL_MS - 250,
-            problem="a step was not done",
+            problem="a step was not done", keys_total=40,
         )
     ]  # fmt: skip
     assert client.ask(b"kraft output plain\r\nkraft moves\r\n").decode() == (
-        "OK\nid 3\nslots 5-9\nfrom 0\nto 1\nstate copying\nkeys 17\nage_ms 250\nleader K1\n"
+        "OK\nid 3\nslots 5-9\nfrom 0\nto 1\nstate copying\nkeys 17\nkeys_total 40\nage_ms 250\nleader K1\n"
         "problem a step was not done\n"
     )
 

@@ -38,6 +38,9 @@ def test_a_move_under_way_is_a_note() -> None:
     assert only(told("K1", MOVE), *others) == (NOTE, "group 0", text, "")
     one = replace(MOVE, first=5, last=5, keys=0, state="planned")
     assert only(told("K1", one), *others)[2] == "moves slot 5 to group 1: planned"
+    known = replace(MOVE, keys_total=60_000)
+    text = "moves slots 0-2047 to group 1: copying, 51\u202f200 of about 60\u202f000 keys"
+    assert only(told("K1", known), *others)[2] == text
     assert diagnose(view(told("K1", MOVE), *others)).severity == "good"
 
 

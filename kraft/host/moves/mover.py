@@ -34,6 +34,7 @@ class Mover:
     """The moves out of one group, one after the other in the order of their planning.
 
     One that fails lets the others go first until it may be tried again; slots that are frozen go before all.
+    One that an administrator has stopped waits for no other: it ends while an attempt is under way.
     """
 
     def __init__(self, source: MoveSource) -> None:
@@ -45,12 +46,16 @@ class Mover:
 
     def tick(self, *, leads: bool) -> None:
         """One tick of the host passed."""
-        attempt = self._attempt
         if not leads:
             self._lose()
-        elif attempt is not None:
-            attempt.check_time()
-        elif self._asked is None:
+            return
+        if self._attempt is not None:
+            self._attempt.check_time()  # which may end it
+        if self._asked is not None:
+            return
+        if self._attempt is not None:
+            self._end_stopped(self._attempt.move)
+        else:
             self._go_on()
 
     @property
@@ -91,6 +96,13 @@ class Mover:
             if not self.is_idle:
                 return
 
+    def _end_stopped(self, tried: PlannedMove) -> None:
+        """While the move `tried` is under way, go on with one that is stopped: its slots are other ones."""
+        for move in self._source.planned:
+            if move.stopping and move.id != tried.id and self._troubles.may_step(move):
+                self._begin(move)
+                return
+
     def _begin(self, move: PlannedMove) -> None:
         """Do what is next for a move of which no slot is frozen, if there is anything."""
         parts = self._source.parts(move)
@@ -113,7 +125,9 @@ class Mover:
             self._troubles.attempt_failed(move.id, problem)
             self._source.counts.failed += 1
             self._source.event("move_attempt_failed", move, reason=problem)
-        if how is AttemptEnd.CANCELLED:
+        if self._asked is not None:  # another move is about to end; the state says what is next after that
+            self._watch(self._frozen())
+        elif how is AttemptEnd.CANCELLED:
             self._renew(move)
         elif how is AttemptEnd.BEGUN_BEFORE:
             self._cancel(move)

@@ -18,7 +18,7 @@ from kraft.host.snapshots.throttle import Throttle
 from kraft.host.transactions.ports import GroupRequests
 from kraft.kv.commands import PlanMove, PlanMoves, StopMove
 from kraft.kv.slot_map import MapState, PlannedMove
-from kraft.kv.slots import MoveState, SlotTable
+from kraft.kv.slots import MoveState, SlotState, SlotTable
 from kraft.node.status import MoveStatus
 
 COMMAND_BYTES = 64
@@ -86,12 +86,14 @@ class Moves:
         return 0.0 if mover is None else mover[0].frozen_seconds
 
     def _status(self, move: PlannedMove) -> MoveStatus:
-        source, receiver = self._table(move.source), self._table(move.receiver)
+        receiver = self._table(move.receiver)
         arrived = None if receiver is None else receiver.moves.get(move.number)
-        state = "planned" if arrived is None else _WORDS[arrived.state]
-        if source is not None and state == "copying":
-            frozen = any(part.move == move.number for part in source.ranges)
-            state = "frozen" if frozen else state
+        state, keys = ("planned", 0) if arrived is None else (_WORDS[arrived.state], arrived.keys)
+        source = self._source_state(move)
+        if source == SlotState.FROZEN and state == "copying":
+            state = "frozen"
+        elif source == SlotState.GONE and arrived is None:
+            state = "active"  # and the receiver need not know of it any more
         mover = self._movers.get(move.source)
         return MoveStatus(
             id=move.id,
@@ -100,10 +102,25 @@ class Moves:
             source=move.source,
             receiver=move.receiver,
             state="cancelling" if move.stopping else state,
-            keys=0 if arrived is None else arrived.keys,
+            keys=keys,
             since_ms=move.since,
             problem="" if mover is None else mover[0].problem(move.id),
+            keys_total=keys if source == SlotState.GONE else max(keys, self._expected(move)),
         )
+
+    def _source_state(self, move: PlannedMove) -> int:
+        """The state of the slots of a move at its source, which has all of them or none."""
+        table = self._table(move.source)
+        return SlotState.OWN if table is None else table.within(move.first, move.last)[0].state
+
+    def _expected(self, move: PlannedMove) -> int:
+        """About how many keys the slots of a move have: as many for each slot as all that the source has."""
+        replica = self._groups.get(move.source)
+        if replica is None:
+            return 0
+        space, (first, last) = replica.state.machine.keyspace, self._slots.share(move.source)
+        owned = last - first + 1 if space.slots is None else space.slots.count
+        return len(space) * (move.last - move.first + 1) // max(1, owned)
 
     def _table(self, group: int) -> SlotTable | None:
         replica = self._groups.get(group)

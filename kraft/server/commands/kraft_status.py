@@ -125,6 +125,7 @@ def _move(move: MoveStatus, leader: str, now_ms: int) -> Reply:
         b"to": move.receiver,
         b"state": move.state.encode(),
         b"keys": move.keys,
+        b"keys_total": move.keys_total,
         b"age_ms": max(0, now_ms - move.since_ms),
         b"leader": leader.encode(),
         b"problem": move.problem.encode(),
