@@ -8,6 +8,7 @@ import argparse
 from kraft.cli import servers
 from kraft.cli.cluster_client import ClusterClient, NoServer, OutcomeUnknown, pairs, text
 from kraft.cli.failure import Failure
+from kraft.cli.typed_commands import typed
 from kraft.resp.values import Error, Reply
 
 UNKNOWN = "`kraft members` shows the outcome, and the command may be repeated"
@@ -47,8 +48,7 @@ class Administrator:
         if isinstance(reply, Error):
             if reply.text.startswith("UNCERTAIN"):
                 raise OutcomeUnknown(f"{reply.text}. {self._unknown}")
-            told = reply.text.removeprefix("ERR ")
-            raise Failure(told.replace("repeat with FORCE", "repeat with --force"))
+            raise Failure(typed(reply.text.removeprefix("ERR ")))
         return reply
 
     def members(self) -> list[Row]:

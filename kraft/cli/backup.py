@@ -15,7 +15,7 @@ from kraft.backup.errors import BackupError
 from kraft.backup.image import verify, write_image
 from kraft.backup.manifest import MANIFEST_FILE, Manifest
 from kraft.backup.shipped_log import LogPosition
-from kraft.cli import servers
+from kraft.cli import arguments, servers
 from kraft.cli.failure import Failure, WrongUsage
 from kraft.cli.object_store import ObjectStore, is_url, local, push
 from kraft.cli.output.blocks import BAD, EMPTY, GOOD, STRONG, Block, Span, TableColumn, TextTable, line
@@ -66,7 +66,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="of the image (default: the time)")
     parser.add_argument(
         "--keep",
-        type=int,
+        type=arguments.whole(0),
         default=0,
         metavar="N",
         help="remove all but the newest N images that have no --name (default 0: none)",
@@ -74,7 +74,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-file", metavar="FILE", help="encrypt, or read what is encrypted")
     parser.add_argument(
         "--bytes-per-second",
-        type=int,
+        type=arguments.whole(0),
         default=RATE_DEFAULT,
         metavar="N",
         help=f"the most that is fetched in a second (default {RATE_DEFAULT}; 0: no limit)",
@@ -89,8 +89,6 @@ def run(chosen: argparse.Namespace) -> int:
         if chosen.action == "make":
             if chosen.to is None or chosen.source is not None:
                 raise WrongUsage("kraft backup --to DIR makes an image; list DIR and verify DIR look at them")
-            if chosen.keep < 0:
-                raise WrongUsage(f"--keep {chosen.keep}: a number of images, or 0 for all")
             if not is_url(chosen.to):
                 return _make(chosen, _directory(chosen.to), key)
             if chosen.keep:

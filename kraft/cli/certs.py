@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kraft.cli import arguments
 from kraft.cli.certificate_folder import (
     CLIENT,
     CLUSTER_DEFAULT,
@@ -84,7 +85,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--days",
-        type=int,
+        type=arguments.whole(1, DAYS_MAX),
         default=DAYS_DEFAULT,
         metavar="N",
         help=f"how long they last (default {DAYS_DEFAULT})",
@@ -99,8 +100,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Make, renew or revoke certificates, and say what to do with them. Returns the exit status."""
     check_libraries("certs")
-    if not 1 <= chosen.days <= DAYS_MAX:
-        raise WrongUsage(f"--days {chosen.days}: write 1 to {DAYS_MAX}")
     folder = CertificateFolder(chosen.dir, datetime.now(UTC))
     try:
         made = _change(folder, chosen)

@@ -11,11 +11,11 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from kraft.cli import growth
+from kraft.cli import arguments, growth
 from kraft.cli.children import Children
 from kraft.cli.local_cluster import (
     BASE_PORT_DEFAULT,
@@ -70,13 +70,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--nodes",
-        type=_number(1, NODES_MAX),
+        type=arguments.whole(1, NODES_MAX),
         metavar="N",
         help=f"number of nodes, 1 to {NODES_MAX} (default {NODES_DEFAULT})",
     )
     parser.add_argument(
         "--groups",
-        type=_number(1, GROUPS_MAX),
+        type=arguments.whole(1, GROUPS_MAX),
         metavar="N",
         help=f"number of Raft groups, 1 to {GROUPS_MAX} (default 1); docs/groups.md",
     )
@@ -90,7 +90,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--base-port",
-        type=_number(1, BASE_PORT_MAX),
+        type=arguments.whole(1, BASE_PORT_MAX),
         metavar="P",
         help=f"base port (default {BASE_PORT_DEFAULT})",
     )
@@ -203,21 +203,6 @@ def _this_command() -> str:
         return "kraft"
     path = shown(Path(program))
     return shlex.quote(path if os.sep in path else f"./{path}")
-
-
-def _number(least: int, most: int) -> Callable[[str], int]:
-    """An argparse type: a whole number in a range."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
-        return value
-
-    return parse
 
 
 def _say(out: Display, *blocks: Block) -> None:

@@ -48,7 +48,7 @@ def declare_replication(parser: argparse.ArgumentParser) -> None:
     """Declare `kraft replication`."""
     text = "Show or set how many nodes vote in each group."
     servers.declare(parser, text, REPLICATION_EXAMPLES, run_replication)
-    parser.add_argument("voters", nargs="?", metavar="N|all", help="default: show it")
+    parser.add_argument("voters", nargs="?", type=_voters, metavar="N|all", help="default: show it")
     parser.add_argument("--force", action="store_true", help="even if it puts the majority at risk")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -60,6 +60,13 @@ def declare_rebalance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="slots|replicas", choices=("slots", "replicas"))
     parser.add_argument("--dry-run", action="store_true", help="show what would be moved, and plan nothing")
     slot_moves.add_planning(parser)
+
+
+def _voters(text: str) -> str:
+    """An argparse type: a number of voters, or all members."""
+    if not (text.isdecimal() or text.lower() == "all"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of voters nor all")
+    return text.lower()
 
 
 def run_replication(chosen: argparse.Namespace) -> int:

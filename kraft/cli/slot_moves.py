@@ -5,31 +5,61 @@ import json
 import time
 from collections.abc import Sequence
 
-from kraft.cli import servers
+from kraft.cli import arguments, servers
 from kraft.cli.administrator import Administrator, Row
 from kraft.cli.failure import Failure, InterruptFailure, WrongUsage
-from kraft.cli.output.blocks import BAD, EMPTY, GOOD, STRONG, Block, Line, Span, TableColumn, TextTable, line
+from kraft.cli.groups import group_table, shown_slots
+from kraft.cli.output.blocks import BAD, EMPTY, GOOD, Block, Line, Span, TableColumn, TextTable, line
 from kraft.cli.output.display import display
 
-EXAMPLES = """\
+MOVES_EXAMPLES = """\
 examples:
   kraft moves                        the moves of slots between groups that are not over
   kraft moves --watch                again every second, until they are over
   kraft moves --cancel 3             cancels the move with this id
-  kraft split 0                      half of the slots of group 0 go to a group without slots, or a new one
-  kraft split 0 --into 3 --wait      a third each; waits until the slots have moved, and shows the groups
-  kraft merge 2 0                    all slots of group 2 go to group 0
-  kraft move 0-2047 1                these slots, which are of one group, go to group 1
-  kraft rebalance slots --dry-run    what would give all groups with slots the same number of them
-  kraft rebalance slots --json       does it, and prints the moves as JSON
+  kraft moves -s 10.0.0.1:10011      ask this node first; KRAFT_SERVERS may name nodes too
 
+KEYS counts those that have arrived, of about so many. A group carries out one move at a time, in the order of
+their planning. docs/groups.md explains each STATE.
+
+exit status: 0 shown, or cancelled; 1 refused or failed; 2 wrong usage; 4 unknown: `kraft moves`
+shows whether the move is cancelled
+"""
+PLANNED = """
 Clients are served meanwhile. The moves are planned together, and carried out whatever dies afterwards: the
-command does not wait for them without --wait, and Ctrl-C ends only the waiting. docs/groups.md has the
-whole procedure, and when to split.
+command does not wait for them without --wait, and Ctrl-C ends only the waiting. `kraft groups` shows the
+groups. docs/groups.md has the whole procedure, and when to split.
 
 exit status: 0 done, or planned; 1 refused or failed, or with --wait a move was cancelled; 2 wrong usage;
 4 unknown: `kraft moves` shows whether the moves are planned
 """
+MOVE_EXAMPLES = (
+    """\
+examples:
+  kraft move 0-2047 1                these slots, which are of one group, go to group 1
+  kraft move 7 1 --wait              one slot; waits until it has moved, and shows the groups
+  kraft move 7 1 -s 10.0.0.1:10011   ask this node first; KRAFT_SERVERS may name nodes too
+"""
+    + PLANNED
+)
+SPLIT_EXAMPLES = (
+    """\
+examples:
+  kraft split 0                      half of the slots of group 0 go to a group without slots, or a new one
+  kraft split 0 --into 3 --wait      a third each; waits until the slots have moved, and shows the groups
+  kraft split 0 -s 10.0.0.1:10011    ask this node first; KRAFT_SERVERS may name nodes too
+"""
+    + PLANNED
+)
+MERGE_EXAMPLES = (
+    """\
+examples:
+  kraft merge 2 0                    all slots of group 2 go to group 0
+  kraft merge 2 0 --wait             waits until they have, and shows the groups
+  kraft merge 2 0 -s 10.0.0.1:10011  ask this node first; KRAFT_SERVERS may name nodes too
+"""
+    + PLANNED
+)
 UNKNOWN = "`kraft moves` shows whether the moves are planned"
 LOOK_SECONDS = 1.0  # between two looks at the moves
 COLUMNS = (
@@ -44,26 +74,21 @@ COLUMNS = (
     TableColumn("PROBLEM", spare=1),
 )
 PLAN_COLUMNS = (*COLUMNS[:4],)
-GROUP_COLUMNS = (
-    TableColumn("GROUP", number=True),
-    TableColumn("SLOTS"),
-    TableColumn("LEADER"),
-    TableColumn("KEYS", number=True),
-)
 ABSENT = "-"
 
 
 def declare_moves(parser: argparse.ArgumentParser) -> None:
     """Declare `kraft moves`."""
-    servers.declare(parser, "Show the moves of slots that are not over, or cancel one.", EXAMPLES, run_moves)
-    parser.add_argument("--cancel", type=int, metavar="ID", help="cancel this move")
+    description = "Show the moves of slots that are not over, or cancel one."
+    servers.declare(parser, description, MOVES_EXAMPLES, run_moves)
+    parser.add_argument("--cancel", type=arguments.whole(1), metavar="ID", help="cancel this move")
     parser.add_argument("--watch", action="store_true", help="show them every second, until they are over")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def declare_move(parser: argparse.ArgumentParser) -> None:
     """Declare `kraft move`."""
-    servers.declare(parser, "Move hash slots of one group to another group.", EXAMPLES, run_move)
+    servers.declare(parser, "Move hash slots of one group to another group.", MOVE_EXAMPLES, run_move)
     parser.add_argument("slots", metavar="FIRST-LAST", help="or one slot")
     _add_group(parser, "group", "GROUP", "the group that gets them")
     add_planning(parser)
@@ -72,22 +97,23 @@ def declare_move(parser: argparse.ArgumentParser) -> None:
 def declare_split(parser: argparse.ArgumentParser) -> None:
     """Declare `kraft split`."""
     description = "Divide the slots of a group among it and groups without slots, or new ones."
-    servers.declare(parser, description, EXAMPLES, run_split)
+    servers.declare(parser, description, SPLIT_EXAMPLES, run_split)
     _add_group(parser, "group", "GROUP", "the group to be divided")
-    parser.add_argument("--into", type=int, default=2, metavar="N", help="number of parts (default 2)")
+    parts = "number of parts, 2 to 128 (default 2)"
+    parser.add_argument("--into", type=arguments.whole(2), default=2, metavar="N", help=parts)
     add_planning(parser)
 
 
 def declare_merge(parser: argparse.ArgumentParser) -> None:
     """Declare `kraft merge`."""
-    servers.declare(parser, "Move all slots of a group to another group.", EXAMPLES, run_merge)
+    servers.declare(parser, "Move all slots of a group to another group.", MERGE_EXAMPLES, run_merge)
     _add_group(parser, "group", "GROUP", "the group that gives its slots away; it stays, without slots")
     _add_group(parser, "into", "OTHER", "the group that gets them")
     add_planning(parser)
 
 
 def _add_group(parser: argparse.ArgumentParser, name: str, shown: str, text: str) -> None:
-    parser.add_argument(name, type=int, metavar=shown, help=text)
+    parser.add_argument(name, type=arguments.whole(0), metavar=shown, help=text)
 
 
 def add_planning(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +196,7 @@ def planned(chosen: argparse.Namespace, admin: Administrator, moves: Sequence[Ro
         print(json.dumps({"moves": told, **({"groups": groups} if waits else {})}, indent=2))
     elif waits:
         over = Span("over", BAD) if left else Span("done", GOOD)
-        display().show(EMPTY, line(over, ": the groups now"), EMPTY, _groups(groups))
+        display().show(EMPTY, line(over, ": the groups now"), EMPTY, group_table(groups))
     if left:
         raise Failure(f"cancelled, or moved again meanwhile: move {', '.join(map(str, left))}")
     return 0
@@ -214,7 +240,7 @@ def _planned(moves: Sequence[Row], *, dry: bool) -> list[Block]:
         return [line("no slots have to move")]
     columns = PLAN_COLUMNS[1:] if dry else PLAN_COLUMNS
     names = ("slots", "from", "to") if dry else ("id", "slots", "from", "to")
-    rows = tuple(tuple(Span(str(move.get(name))) for name in names) for move in moves)
+    rows = tuple(_cells(move, names) for move in moves)
     number = "1 move" if len(moves) == 1 else f"{len(moves)} moves"
     text = f"{number}; nothing was planned" if dry else f"{number} planned: `kraft moves` shows how far"
     return [TextTable(columns, rows), EMPTY, line(text)]
@@ -228,7 +254,7 @@ def _row(move: Row) -> tuple[Span, ...]:
     keys, total = _number(move, "keys"), _number(move, "keys_total")
     problem = str(move.get("problem"))
     return (
-        *(Span(str(move.get(name))) for name in ("id", "slots", "from", "to", "state")),
+        *_cells(move, ("id", "slots", "from", "to", "state")),
         Span(f"{keys} of ~{total}" if total > keys else str(keys)),
         Span(f"{_number(move, 'age_ms') // 1000} s"),
         Span(str(move.get("leader")) or ABSENT),
@@ -236,14 +262,6 @@ def _row(move: Row) -> tuple[Span, ...]:
     )
 
 
-def _groups(groups: Sequence[Row]) -> TextTable:
-    rows = (
-        (
-            Span(str(group.get("group"))),
-            Span(str(group.get("slots")) or ABSENT),
-            Span(str(group.get("leader")), STRONG) if group.get("leader") else Span("none", BAD),
-            Span(str(group.get("keys"))),
-        )
-        for group in groups
-    )
-    return TextTable(GROUP_COLUMNS, tuple(rows))
+def _cells(move: Row, names: Sequence[str]) -> tuple[Span, ...]:
+    shown = move | {"slots": shown_slots(move["slots"])}
+    return tuple(Span(str(shown.get(name))) for name in names)

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kraft.cli import address as addresses
-from kraft.cli import http_access, status_report, tls_options
+from kraft.cli import arguments, http_access, status_report, tls_options
 from kraft.cli.failure import WrongUsage
 from kraft.cli.output.blocks import Block, line
 from kraft.cli.output.display import display
 from kraft.cli.status_reply import StatusPoll, StatusReply, http_ports
 
 DEFAULT_ADDRESS = "127.0.0.1:10021"
-TIMEOUT_DEFAULT_SECONDS = 2.0
+TIMEOUT_DEFAULT_SECONDS, TIMEOUT_MAX_SECONDS = 2.0, 3600.0
 WATCH_DEFAULT_SECONDS = 2.0
 WATCH_MIN_SECONDS, WATCH_MAX_SECONDS = 0.2, 3600.0  # each round asks every node once
 
@@ -85,7 +85,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=arguments.seconds(TIMEOUT_MAX_SECONDS),
         default=TIMEOUT_DEFAULT_SECONDS,
         metavar="SECONDS",
         help=f"timeout for each node (default {TIMEOUT_DEFAULT_SECONDS:g})",

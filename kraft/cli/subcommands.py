@@ -60,6 +60,12 @@ def _members(parser: ArgumentParser) -> None:
     administration.declare_members(parser)
 
 
+def _groups(parser: ArgumentParser) -> None:
+    from kraft.cli import groups
+
+    groups.declare(parser)
+
+
 def _moves(parser: ArgumentParser) -> None:
     from kraft.cli import slot_moves
 
@@ -181,6 +187,7 @@ SUBCOMMANDS = (
     Subcommand("replace", "replace a member by a standby node, in one step", _replace),
     Subcommand("transfer", "transfer leadership", _transfer),
     Subcommand("drain", "take all leadership away from a node", _drain),
+    Subcommand("groups", "show the groups, their slots and their leaders", _groups),
     Subcommand("split", "divide the slots of a group among several", _split),
     Subcommand("merge", "move all slots of a group to another one", _merge),
     Subcommand("move", "move slots of a group to another one", _move),

@@ -81,16 +81,9 @@ def test_where_a_node_keeps_its_backups_nothing_is_removed(tmp_path, days, capsy
     assert main(["backup", "--to", str(tmp_path), "--keep", "1"]) == 0
 
 
-@pytest.mark.parametrize(
-    ("to", "keep", "told"),
-    [
-        ("s3://bucket/kraft", "2", "--keep is for a directory"),
-        ("b", "-1", "--keep -1: a number of images, or 0 for all"),
-    ],
-)
-def test_what_cannot_be_kept_is_wrong_usage(to, keep, told, capsys):
-    assert main(["backup", "--to", to, "--keep", keep]) == 2
-    assert told in capsys.readouterr().err
+def test_images_in_a_bucket_cannot_be_kept(capsys):
+    assert main(["backup", "--to", "s3://bucket/kraft", "--keep", "2"]) == 2
+    assert "--keep is for a directory" in capsys.readouterr().err
 
 
 def test_a_disk_that_is_not_mounted_gets_no_images(tmp_path, days, capsys):

@@ -160,7 +160,7 @@ def outcome(*words):
         (["K3=10.0.0.3;ls"], "is neither a host name nor an IP address"),
         (["ca=10.0.0.3"], "cannot be a name here"),
         (["--client", "client-x"], "cannot be a name here"),
-        (["--days", "0", "K3=10.0.0.3"], "write 1 to"),
+        (["--days", "0", "K3=10.0.0.3"], "'0' is not a number from 1 to"),
         (["--revoke"], "--revoke needs the name"),
     ],
 )

@@ -22,6 +22,7 @@ ABSENT = {
     "move": NO_CONFIG,
     "moves": NO_CONFIG,
     "rebalance": NO_CONFIG,
+    "groups": NO_CONFIG,
     "replication": NO_CONFIG,
     "add": NO_CONFIG,
     "remove": NO_CONFIG,

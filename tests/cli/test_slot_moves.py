@@ -125,6 +125,12 @@ def test_a_move_that_is_over_at_once_is_shown_all_the_same(
     assert capsys.readouterr().out.splitlines()[1] == "1   0-99   -     0"
 
 
+def test_one_slot_is_one_number(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.replies = {"MERGE 1 INTO 0": [[{b"id": 5, b"slots": b"5461-5461", b"from": 1, b"to": 0}]]}
+    assert main(["merge", "1", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "5   5461   1     0"
+
+
 @pytest.mark.parametrize("slots", ["", "a-b", "5-", "-5x", "1-2-3"])
 def test_slots_have_a_form(slots: str, cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["move", "--", slots, "1"]) == 2
@@ -217,6 +223,19 @@ def test_who_ends_the_waiting_is_told_that_the_rest_goes_on(
     assert f"`{shows}` shows how far they are" in capsys.readouterr().err
 
 
+def test_the_groups_are_shown(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    """A range of one slot is one number."""
+    cluster.replies = {"GROUPS": [[{**GROUPS[0], b"slots": b"0-4,7-7,9-10,111-111"}, GROUPS[3]]]}
+    assert main(["groups"]) == 0
+    assert capsys.readouterr().out == (
+        "GROUP  SLOTS           LEADER  KEYS\n"
+        "0      0-4,7,9-10,111  K1      7\n"
+        "3      -               K3      0\n"
+    )
+    assert main(["groups", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["groups"][0]["slots"] == "0-4,7-7,9-10,111-111"
+
+
 def test_moves_are_watched_until_they_are_over(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.replies = {"MOVES": [[moving(1)], [moving(1, "active")], []]}
     assert main(["moves", "--watch"]) == 0
@@ -237,7 +256,8 @@ def test_a_move_is_cancelled(cluster: Cluster, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("reply", "status", "told"),
     [
-        (Error("ERR group 7 does not exist"), 1, "kraft: group 7 does not exist\n"),
+        (Error("ERR there is no group 7"), 1, "kraft: there is no group 7\n"),
+        (Error("ERR FULL: wait until KRAFT MOVES"), 1, "kraft: FULL: wait until `kraft moves`\n"),
         (Error("UNCERTAIN"), 4, "kraft: UNCERTAIN. `kraft moves` shows whether the moves are planned\n"),
         ("OK", 1, "kraft: what answers is not a kraft node\n"),
     ],

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kraft.cli import servers, tls_options
+from kraft.cli import arguments, servers, tls_options
 from kraft.cli.cluster_client import TIMEOUT_DEFAULT_SECONDS, ClusterClient
 from kraft.cli.credentials import ask_for_password
 from kraft.cli.failure import Failure
@@ -100,24 +100,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=arguments.seconds(TIMEOUT_MAX_SECONDS),
         default=TIMEOUT_DEFAULT_SECONDS,
         metavar="SECONDS",
         help=f"for one reply (default {TIMEOUT_DEFAULT_SECONDS:g}); nodes are tried for twice as long",
     )
     tls_options.declare(parser)
     parser.set_defaults(run=run)
-
-
-def _seconds(text: str) -> float:
-    """An argparse type: a time that a reply may take."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= TIMEOUT_MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to {TIMEOUT_MAX_SECONDS:g}")
-    return seconds
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -120,9 +120,10 @@ class PlacementCommands:
     def _risk(self, state: PlacementState, replication: int) -> str:
         """Why so many voters may be a mistake, and what to do instead; '' if they are none."""
         if 0 < replication < VOTERS_SAFE:
+            voters = "one voter" if replication == 1 else f"{replication} voters"
             return (
-                f"with {replication} voters no group survives the loss of one: use KRAFT REPLICATION "
-                f"{VOTERS_SAFE}, or repeat with FORCE"
+                f"with {voters} no group survives the loss of one: use KRAFT REPLICATION {VOTERS_SAFE}, "
+                "or repeat with FORCE"
             )
         learners = () if state.active or not replication else self._view.learners
         if learners:

@@ -230,4 +230,4 @@ def test_a_timeout_is_a_positive_number(seconds, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["shell", "--timeout", seconds])
     assert ended.value.code == 2
-    assert "is not a number of seconds up to 3600" in capsys.readouterr().err
+    assert "is not a number of seconds above 0, up to 3600" in capsys.readouterr().err
