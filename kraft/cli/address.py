@@ -2,13 +2,14 @@
 
 A host, `host:port`, a URL, a port of this machine, or the id of a node. An id is looked up in the
 configuration files at hand (`kraft.yaml` here, /etc/kraft, the demo in ./kraft-demo); a member that none of
-them describes is looked up in the reports of the nodes that they do describe.
+them describes is looked up in the reports of the nodes that they do describe, and of others that are known.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,10 +133,11 @@ def _shown(text: str) -> str:
 # -- nodes by their id --------------------------------------------------------------------------------
 
 
-def find(text: str, members: Members) -> str:
+def find(text: str, members: Members, others: Callable[[], Iterable[str]] = tuple) -> str:
     """The `host:port` of the HTTP port that `text` means. Raises ValueError with the reason in one line.
 
     `members` asks a node for the HTTP addresses of its members; it returns none if the node does not answer.
+    `others` has nodes that are asked for the id too, after those whose configurations are at hand.
     """
     address = parse(text)
     if address.given or re.search(r"[/\[\]]", text):
@@ -148,7 +150,7 @@ def find(text: str, members: Members) -> str:
             if not known:
                 raise ValueError(f"{name} has no HTTP port: http.listen is empty, or names no port")
             return known
-    for asked in dict.fromkeys(map(http_address, configs)):
+    for asked in dict.fromkeys(chain(map(http_address, configs), others())):
         other = members(asked).get(name) if asked else None
         if other:
             return other

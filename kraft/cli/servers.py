@@ -95,10 +95,12 @@ def connector(given: argparse.Namespace) -> Callable[[Address, float], NodeConne
 
 def chosen(given: Iterable[ServerAddress] | None) -> list[ServerAddress]:
     """The nodes given, or those in KRAFT_SERVERS, or those of a demo. Raises Failure."""
-    if servers := list(given or ()):
-        return servers
-    words = os.environ.get(VARIABLE, "").split()
+    return list(given or ()) or from_environment() or list(DEMO)
+
+
+def from_environment() -> list[ServerAddress]:
+    """The nodes in KRAFT_SERVERS, none if it is not set. Raises Failure."""
     try:
-        return [parse(word) for word in words] or list(DEMO)
+        return [parse(word) for word in os.environ.get(VARIABLE, "").split()]
     except ValueError as problem:
         raise Failure(f"{VARIABLE}: {problem}") from None

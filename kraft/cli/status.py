@@ -15,20 +15,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kraft.cli import address as addresses
-from kraft.cli import arguments, http_access, status_report, tls_options
+from kraft.cli import arguments, http_access, http_targets, servers, status_report, tls_options
 from kraft.cli.failure import WrongUsage
+from kraft.cli.http_targets import DEFAULT_ADDRESS
 from kraft.cli.output.blocks import Block, line
 from kraft.cli.output.display import display
-from kraft.cli.status_reply import StatusPoll, StatusReply, http_ports
+from kraft.cli.status_reply import StatusPoll, StatusReply
 
-DEFAULT_ADDRESS = "127.0.0.1:10021"
 TIMEOUT_DEFAULT_SECONDS, TIMEOUT_MAX_SECONDS = 2.0, 3600.0
 WATCH_DEFAULT_SECONDS = 2.0
 WATCH_MIN_SECONDS, WATCH_MAX_SECONDS = 0.2, 3600.0  # each round asks every node once
 
 EXAMPLES = """\
 examples:
-  kraft status                                   the cluster of the node on 127.0.0.1:10021
+  kraft status                                   that of the nodes in KRAFT_SERVERS, or on 127.0.0.1:10021
   kraft status 10.0.0.1:10021 10.0.0.2:10021     start from these
   kraft status --only 10.0.0.1:10021             this node alone
   kraft status --json | jq .healthy
@@ -68,8 +68,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "addresses",
         nargs="*",
         metavar="NODE",
-        help=f"HTTP ports of nodes, or their ids (default {DEFAULT_ADDRESS}; if it does not answer, the nodes"
-        " whose configurations are at hand, such as the demo's)",
+        help=f"HTTP ports of nodes, or their ids (default: those of the nodes in ${servers.VARIABLE}, or"
+        f" {DEFAULT_ADDRESS}; if that does not answer, the nodes whose configurations are at hand)",
     )
     parser.add_argument("--only", action="store_true", help="ask only the given nodes, not the other members")
     parser.add_argument(
@@ -98,12 +98,10 @@ def run(chosen: argparse.Namespace) -> int:
     """Ask the nodes and show their state. Returns the exit status."""
     timeout = chosen.timeout
     seconds, given = _interval(chosen.watch, chosen.addresses)
-    access = http_access.chosen(chosen, by_url=any(map(tls_options.is_secure, given)))
-    try:
-        found = [addresses.find(text, lambda at: http_ports(at, timeout, access)) for text in given]
-    except ValueError as error:
-        raise WrongUsage(str(error)) from None
-    known = addresses.known_nodes if given == [DEFAULT_ADDRESS] and not chosen.only else dict
+    by_url = any(map(tls_options.is_secure, given)) or http_targets.secure_by_default(given)
+    access = http_access.chosen(chosen, by_url=by_url)
+    found = http_targets.find(given, timeout, access, only=chosen.only)
+    known = addresses.known_nodes if found == [DEFAULT_ADDRESS] and not chosen.only else dict
     poll = StatusPoll(found, timeout, only=chosen.only, access=access, known=known)
     if seconds:
         with suppress(KeyboardInterrupt):
@@ -118,12 +116,12 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _interval(text: str | None, given: list[str]) -> tuple[float, list[str]]:
-    """The seconds between two rounds, 0 without --watch; and the nodes to ask.
+    """The seconds between two rounds, 0 without --watch; and the nodes that are given.
 
     The word after --watch may be the first of the nodes. Raises WrongUsage.
     """
     if text is None:
-        return 0.0, given or [DEFAULT_ADDRESS]
+        return 0.0, given
     try:
         seconds = float(text)
     except ValueError:
@@ -132,7 +130,7 @@ def _interval(text: str | None, given: list[str]) -> tuple[float, list[str]]:
         bounds = f"{WATCH_MIN_SECONDS:g} to {WATCH_MAX_SECONDS:g} seconds"
         hint = f"; to watch the node at port {text}: kraft status {text} --watch" if text.isdecimal() else ""
         raise WrongUsage(f"--watch {text}: the time between two looks is {bounds}{hint}")
-    return seconds, given or [DEFAULT_ADDRESS]
+    return seconds, given
 
 
 def _healthy(answers: Sequence[StatusReply]) -> bool:

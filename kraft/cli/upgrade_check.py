@@ -11,15 +11,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kraft import __version__
-from kraft.cli import address as addresses
-from kraft.cli import http_access, tls_options
-from kraft.cli.failure import WrongUsage
+from kraft.cli import http_access, http_targets, servers, tls_options
+from kraft.cli.http_targets import DEFAULT_ADDRESS
 from kraft.cli.output.blocks import BAD, EMPTY, GOOD, STRONG, WARN, Line, Span, TableColumn, TextTable, line
 from kraft.cli.output.display import display
-from kraft.cli.status_reply import StatusPoll, StatusReply, http_ports
+from kraft.cli.status_reply import StatusPoll, StatusReply
 from kraft.kv.versions import MACHINE_VERSION
 
-DEFAULT_ADDRESS = "127.0.0.1:10021"
 TIMEOUT_SECONDS = 2.0
 FIRST_VERSION = {  # what a program of machine version 1 does not report
     "machine_version": 1,
@@ -30,7 +28,7 @@ LAG_ENTRIES = 1000  # a node that is stopped now must not be the only one that i
 
 EXAMPLES = """\
 examples:
-  kraft upgrade-check                       the cluster of the node on 127.0.0.1:10021
+  kraft upgrade-check                       that of the nodes in KRAFT_SERVERS, or on 127.0.0.1:10021
   kraft upgrade-check 10.0.0.1:10021 K2     start from these nodes
   kraft upgrade-check --json | jq -r .next  the node to upgrade next
 
@@ -53,7 +51,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.description = "Asks all nodes for their versions, and says whether the next upgrade is safe."
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "addresses", nargs="*", metavar="NODE", help=f"HTTP ports or ids (default {DEFAULT_ADDRESS})"
+        "addresses",
+        nargs="*",
+        metavar="NODE",
+        help=f"HTTP ports or ids (default: of the nodes in ${servers.VARIABLE}, or {DEFAULT_ADDRESS})",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     http_access.declare(parser)
@@ -128,12 +129,10 @@ def _is_outdated(status: dict[str, Any]) -> bool:
 
 def run(chosen: argparse.Namespace) -> int:
     """Ask the nodes, and show the next step. Returns the exit status."""
-    given = chosen.addresses or [DEFAULT_ADDRESS]
-    access = http_access.chosen(chosen, by_url=any(map(tls_options.is_secure, given)))
-    try:
-        found = [addresses.find(text, lambda at: http_ports(at, TIMEOUT_SECONDS, access)) for text in given]
-    except ValueError as error:
-        raise WrongUsage(str(error)) from None
+    given = chosen.addresses
+    by_url = any(map(tls_options.is_secure, given)) or http_targets.secure_by_default(given)
+    access = http_access.chosen(chosen, by_url=by_url)
+    found = http_targets.find(given, TIMEOUT_SECONDS, access)
     plan = UpgradePlan(StatusPoll(found, TIMEOUT_SECONDS, access=access).ask())
     if chosen.json:
         print(json.dumps(facts(plan), indent=2))
