@@ -12,6 +12,7 @@ from kraft.cli.connection import TLS_ONLY, reason
 from kraft.cli.http_access import PLAIN, VARIABLE, HttpAccess
 from kraft.cli.known_port import recognise
 from kraft.listen_address import split_address
+from kraft.node.status import REMOVED
 from kraft.web.report import NotAReport, decode
 from kraft.web.view import ClusterView, MemberReport
 
@@ -51,6 +52,15 @@ class StatusReply:
             and all(group["leader"] for group in status["groups"])
             and not self.fenced
         )
+
+    @property
+    def members(self) -> list[dict[str, Any]]:
+        """The members that it names. Of a node that was removed, which has links to none, those it can tell
+        the address of.
+        """
+        status = self.status or {"members": []}
+        former = status.get("state") == REMOVED
+        return [member for member in status["members"] if member["http"] or not former]
 
     @property
     def fenced(self) -> bool:
@@ -127,7 +137,7 @@ def others(answers: Iterable[StatusReply]) -> list[tuple[str, str]]:
     asked = {answer.name for answer in answers} | {answer.address for answer in answers}
     found: dict[str, str] = {}
     for answer in answers:
-        for member in (answer.status or {}).get("members", ()):
+        for member in answer.members:
             if member["id"] not in asked and (not member["http"] or member["http"] not in asked):
                 found[member["id"]] = found.get(member["id"]) or member["http"]
     return sorted(found.items())
@@ -205,8 +215,4 @@ class StatusPoll:
         replies = [each for each in answers if each.status is not None]
         self._names |= {each.address: each.name for each in replies}
         if replies:
-            self._members = {
-                member["id"]: member["http"]
-                for each in replies
-                for member in (each.status or {}).get("members", ())
-            }
+            self._members = {member["id"]: member["http"] for each in replies for member in each.members}

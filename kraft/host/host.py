@@ -83,7 +83,7 @@ class Host:
         formation = settings.formation(config, loaded.identity, machine_version)
         self.slots = slots = SlotMap(formation.groups, loaded.identity.created)
         session = jitter(1 << 62)
-        self.peers = peers = Peers(config, clock, formation, loaded.starts, session=session)
+        self.peers = peers = Peers(config, clock, formation, observer, loaded.starts, session=session)
         self.transactions = Transactions(config, session, self.groups, clock)
         self.persistence = persistence = Persistence(disk, clock, self)
         slow = Slowness(persistence, observer, config.raft.election_timeout)

@@ -36,6 +36,7 @@ LEVELS: dict[str, str] = {
     "cluster_joined": "info",
     "groups_created": "info",
     "groups_option_ignored": "warning",
+    "node_removed": "error",
     "configuration_changed": "info",
     "learner_promoted": "info",
     "votes_not_moved": "warning",
@@ -97,6 +98,7 @@ STATE_EVENTS = frozenset(
     (
         "cluster_formed",
         "cluster_joined",
+        "node_removed",
         "configuration_changed",
         "role_changed",
         "peer_connected",

@@ -163,6 +163,17 @@ def test_members_that_were_not_asked_yet_are_found():
     assert others(answers[:1]) == [("K2", "K2:21"), ("K3", ""), ("K4", "K4:21")]
 
 
+def test_a_removed_node_names_no_members_that_it_cannot_tell_the_address_of():
+    """It has no links to them, and what it says of them is of the past."""
+    members = [member("K1", "K1:21"), member("K2", ""), member("K4", "K4:21")]
+    removed = answer("K4", leader="", problem="K4 was removed from the cluster: wipe it", members=members)
+    removed.status["state"] = "removed"
+    assert others([removed]) == [("K1", "K1:21")]
+    lines = render([removed])
+    assert lines[-1] == "K4: K4 was removed from the cluster: wipe it"
+    assert len(lines) == 4, lines
+
+
 def test_a_missing_voter_is_told_with_the_losses_that_are_left():
     """In the words of the page and of `kraft demo --add`."""
     lines = render([answer("K1"), answer("K2"), StatusReply("K3", "K3:21", error="Connection refused")])

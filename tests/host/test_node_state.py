@@ -72,6 +72,20 @@ def test_a_node_that_was_removed_while_it_was_cut_off_says_so(trio):
     assert problem.startswith(f"{removed} was removed from the cluster: wipe its data directory")
     assert f"KRAFT ADD {removed} " in problem
     assert host(trio, removed).obstacle(0) == problem
+    assert trio.run(1, lambda: trio.world.counts["node_removed"] == 1)
+
+
+def test_a_removed_node_that_starts_again_says_so_at_once(trio):
+    """Its log has the change, and no member talks to it. Its log tells it once in each run."""
+    removed = sorted({"K1", "K2", "K3"} - set(trio.leaders()))[-1]
+    assert order(trio, trio.leaders()[0], Remove(removed)) == "OK"
+    assert trio.run(30, lambda: trio.world.counts["node_removed"] == 1)
+    trio.nodes[removed].crash()
+    trio.nodes[removed].start()
+    assert trio.run(5, lambda: trio.world.counts["node_removed"] == 2)
+    assert status(trio, removed).state == "removed"
+    trio.run(10)
+    assert trio.world.counts["node_removed"] == 2
 
 
 def test_a_node_that_its_cluster_gave_up_is_refused_and_says_why(trio):

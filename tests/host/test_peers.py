@@ -1,5 +1,7 @@
 """The links that a node asks for."""
 
+from typing import Any, cast
+
 import pytest
 
 from kraft.config import Config
@@ -12,6 +14,7 @@ from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import Configuration, Member
 from tests.host.fakes import Clock
+from tests.host.membership.story import Observer
 
 
 class Network:
@@ -57,7 +60,8 @@ def clock():
 def peers(clock):
     identity = Identity("K2", "incarnation of K2", "cluster", MEMBERS)
     formation = Formation(identity, "host:2", frozenset(["K1", "K2", "K3"]))
-    peers = Peers(Config(NodeConfig("K2", "data"), ClusterConfig()), clock, formation, starts=1, session=1)
+    config = Config(NodeConfig("K2", "data"), ClusterConfig())
+    peers = Peers(config, clock, formation, cast(Any, Observer()), starts=1, session=1)
     peers.start(Network())
     return peers
 
@@ -124,7 +128,7 @@ def test_a_node_that_has_not_formed_dials_the_members_of_its_file_after_a_while(
     members = {"K1": "host:1", "K2": "host:2", "K3": "host:3"}
     formation = Formation(Identity("K2", "f" * 32), "host:2", frozenset(members))
     config = Config(NodeConfig("K2", "data"), ClusterConfig(members))
-    peers = Peers(config, clock, formation, starts=1, session=1)
+    peers = Peers(config, clock, formation, cast(Any, Observer()), starts=1, session=1)
     network = Network()
     peers.start(network)
     peers.connected.add("K3")

@@ -1,6 +1,6 @@
 """Why a group makes no progress, in words."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import Configuration, Member
 from tests.host.fakes import Clock
+from tests.host.membership.story import Observer
 
 MEMBERS = tuple(Member(f"K{n}", f"{n}" * 32, f"h:{n}") for n in range(1, 6))
 THREE = Configuration.of_voters(MEMBERS[:3])
@@ -36,7 +37,8 @@ class Network:
 def peers():
     """Those of K1, without links."""
     formation = Formation(Identity("K1", "1" * 32, "c", MEMBERS[:3]), "h:1", frozenset({"K1", "K2", "K3"}))
-    found = Peers(Config(NodeConfig("K1", "data"), ClusterConfig()), Clock(), formation, starts=1, session=1)
+    config = Config(NodeConfig("K1", "data"), ClusterConfig())
+    found = Peers(config, Clock(), formation, cast(Any, Observer()), starts=1, session=1)
     network: Any = Network()
     found.network = network
     return found
@@ -135,7 +137,8 @@ def test_a_learner_that_is_left_alone_is_the_survivor():
     mine = Identity("K4", "4" * 32, "c", MEMBERS[:3])
     learner = Configuration(MEMBERS[:4], ("K1", "K2", "K3"), ("K4",))
     formation = Formation(mine, "h:4", frozenset({"K4"}), current=learner)
-    peers = Peers(Config(NodeConfig("K4", "data"), ClusterConfig()), Clock(), formation, starts=1, session=1)
+    config = Config(NodeConfig("K4", "data"), ClusterConfig())
+    peers = Peers(config, Clock(), formation, cast(Any, Observer()), starts=1, session=1)
     lose_data(peers, "K1", "K3")
     assert log_obstacle(peers, learner).startswith("K1 and K3 have lost data")
     assert log_obstacle(peers, learner).endswith("of K2 and K4 which has the latest log")

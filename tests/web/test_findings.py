@@ -28,6 +28,17 @@ def test_all_is_well():
     )  # fmt: skip
 
 
+def test_a_node_that_was_removed():
+    """What it knows of the others is of the past. A node that answers knows better."""
+    removed = report("K1", state="removed", problem="K1 was removed from the cluster: wipe it", leader="")
+    found = diagnose(view(removed, silent("K2"), silent("K3", "")))
+    assert (found.severity, found.text) == (BAD, "K1 was removed from its cluster")
+    [finding] = found.findings
+    assert (finding.subject, finding.text) == ("K1", removed.status.problem)
+    answered = diagnose(view(removed, *(without("K1", report(id_, leader="K2")) for id_ in ("K2", "K3"))))
+    assert answered.text.startswith("The cluster is serving")
+
+
 def test_others_that_were_not_asked_yet_are_no_reason_for_praise():
     unknown = replace(answer(report("K2")), report=None, last=None)
     found = diagnose(view(report("K1"), unknown, report("K3")))

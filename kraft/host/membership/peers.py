@@ -10,7 +10,7 @@ from kraft.config import Config
 from kraft.host.membership.conditions import Conditions
 from kraft.host.membership.formation import Formation
 from kraft.host.membership.united import united
-from kraft.host.ports import Network
+from kraft.host.ports import HostObserver, Network
 from kraft.node.ports import Clock
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import NodeCondition
@@ -34,7 +34,15 @@ class Peers:
 
     network: Network
 
-    def __init__(self, config: Config, clock: Clock, formation: Formation, starts: int, session: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        formation: Formation,
+        observer: HostObserver,
+        starts: int,
+        session: int,
+    ) -> None:
         self.formation = formation
         self.hellos: dict[str, Hello] = {}
         self.connected: set[str] = set()
@@ -44,12 +52,14 @@ class Peers:
         self.conditions = Conditions()
         self._config = config
         self._clock = clock
+        self._observer = observer
         self._starts = starts
         self._session = session
         self._sought_at = clock.seconds()
         self._leader = ""  # of group 0, as of the last tick
         self._configurations: dict[int, Configuration] = {}  # in force, by group
         self._linked: set[str] = set()  # the members of the configuration in force, without this node
+        self._removal = ""  # what was reported of it
 
     def start(self, network: Network) -> None:
         """Links can be asked of `network` from now on."""
@@ -213,6 +223,10 @@ class Peers:
         self.seek(now, leader)
         if leader:
             self.formation.refusals.clear()  # a leader that counts this node as a member knows better
+        removal = self.formation.removed or self.formation.removed_unseen
+        if removal and not self._removal:
+            self._observer.event("node_removed", reason=removal)
+        self._removal = removal
         if self.formation.formed:
             linked = {peer: self.hellos[peer] for peer in sorted(self.connected)}
             self.conditions.tick(now, own, linked, self.network)

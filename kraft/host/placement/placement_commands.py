@@ -102,6 +102,7 @@ class PlacementCommands:
                 "zones": {id_: self._view.peers.zone(id_) for id_ in self._view.members},
                 "unable": list(self._view.unable),
                 "leaderless": list(self._view.leaderless),
+                "changing": int(self._view.changing),
             }
         )
 
