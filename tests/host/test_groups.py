@@ -168,6 +168,20 @@ def test_a_leader_that_group_0_has_replaced_gives_way_so_that_the_other_groups_c
     assert trio.run(40, lambda: trio.voters() == [{"K1", "K3", "K4"}] * GROUPS)
 
 
+def test_a_node_that_leads_a_group_which_has_taken_it_back_is_taken_back_by_the_others(trio):
+    """The leader of group 0 is the node that the repeated command names: it would dial itself."""
+    node = trio.nodes["K1"]
+    node.crash()
+    node.wipe()
+    address = trio.stand_by("K1")
+    assert trio.run(20, trio.led)
+    replace = admin.Replace("K1", "K1", address)
+    trio.host(trio.leader_of(0)).groups[0].membership.do(replace, trio.answers.append)
+    assert trio.run(30, lambda: "OK" in trio.answers and trio.leaders(0) == ["K1"])
+    assert trio.order("K2", replace) == "OK"
+    assert trio.run(40, lambda: trio.voters() == [{"K1", "K2", "K3"}] * GROUPS)
+
+
 def test_leadership_of_one_group_or_of_all_is_transferred(trio):
     assert trio.run(40, lambda: spread(trio) == ["K1", "K2", "K3"])
     assert trio.order("K1", admin.TransferLeadership("K3", group=1)) == "K3"

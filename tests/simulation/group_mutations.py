@@ -14,6 +14,14 @@ GROUP_MUTATIONS = (
         "a command is answered when all groups have done it",
     ),
     Mutation(
+        "a node does not know its own greeting",
+        "kraft/host/membership/peers.py",
+        "if peer == self.formation.identity.id:\n            return self.hello()",
+        "if False:\n            return self.hello()",
+        "it dials itself when it leads a group that has taken it back, and the other groups never do",
+        test="tests/host/test_groups.py",
+    ),
+    Mutation(
         "a founder with another number of groups let in",
         "kraft/host/membership/formation.py",
         "return None if hello.cluster else _other_groups(hello, mine.id, self.groups)",

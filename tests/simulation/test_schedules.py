@@ -105,6 +105,11 @@ REGRESSIONS = (
     # the operator wiped the only node that had formed, and put it in standby: the others waited for a founder
     # -> test_formation: the_operator_spares_a_directory_that_alone_knows_the_cluster
     207_026,
+    # a node that group 0 had taken back came to lead it: it dialled itself for the other groups, for ever
+    # -> host/test_groups: a_node_that_leads_a_group_which_has_taken_it_back_is_taken_back_by_the_others
+    327_006,
+    # a process met damage in its log while it ran, named KRAFT REPLACE, and was restarted again and again
+    433_012,
 )
 
 

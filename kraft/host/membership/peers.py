@@ -93,7 +93,9 @@ class Peers:
         return {} if self.formation.formed else dict(self._config.cluster.members)
 
     def hello_of(self, peer: str) -> Hello | None:
-        """The greeting with which the open link to `peer` began; None without a link."""
+        """The greeting with which the open link to `peer` began, or this node's own; None without a link."""
+        if peer == self.formation.identity.id:
+            return self.hello()
         return self.hellos.get(peer) if peer in self.connected else None
 
     def supported_by(self, member: Member) -> int:

@@ -132,7 +132,7 @@ class Story:
         founders = self.node.state.configuration.members
         identity = Identity("K1", member("K1").incarnation, cluster_id(founders), founders)
         self.formation = Formation(identity, "k1:1", frozenset(ids))
-        self.hellos = {i: self.hello(i, cluster=identity.cluster) for i in ids if i != "K1"}
+        self.hellos = {i: self.hello(i, cluster=identity.cluster) for i in ids}
         self.answers = []
         self.failures: dict[str, str] = {}
         peers = SimpleNamespace(

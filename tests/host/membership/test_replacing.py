@@ -51,6 +51,20 @@ def test_a_member_that_waits_for_its_invitation_keeps_its_link(trio):
     assert trio.network.closed == []
 
 
+@pytest.mark.parametrize(
+    "command", [admin.Replace("K1", "K1", "k1:1"), admin.Replace("K1", "K1", "k1:1", True)]
+)
+def test_a_leader_knows_its_own_directory_and_does_not_dial_itself(trio, command):
+    """Group 0 has taken K1 back and is led by it. The command is repeated for another group."""
+    trio.membership.rehearse(command, trio.answers.append)
+    trio.run(1)
+    assert trio.answers == [f"{admin.DONE} {member('K1').incarnation}"]
+    trio.answers.clear()
+    trio.do(command)
+    assert "nothing to replace" in trio.refusal
+    assert trio.network.dialled == []
+
+
 # A learner that takes the place of a voter
 
 
