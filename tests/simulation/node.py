@@ -138,7 +138,9 @@ class SimulatedNode:
             return
         self.failures.append(reason)
         self.world.counts["process gave up"] += 1
-        if self.troubled and not self._must_be_replaced(reason):
+        if self.damaged and "KRAFT REPLACE" in reason:
+            self.lost = True  # a start does not read the damaged part of the file
+        elif self.troubled:
             self.world.call_later(RESTART_SECONDS, self._start_again)
 
     def _end(self, start: int) -> None:
@@ -170,21 +172,12 @@ class SimulatedNode:
         """Handle a directory that is refused for now, or permanently."""
         self.world.note(f"refused {self.id} {reason}")
         self.world.counts["start refused"] += 1
-        if self._must_be_replaced(reason):
+        if "KRAFT REPLACE" in reason:
+            demand(self.damaged, f"{self.id} refuses a directory that nothing happened to: {reason}")
+            self.lost = True
             return
         demand(self.troubled or self.medium.full, f"{self.id} does not start: {reason}")
         self.world.call_later(RESTART_SECONDS, self._start_again)
-
-    def _must_be_replaced(self, reason: str) -> bool:
-        """Whether the reason why a directory is refused says that the node has to be re-admitted.
-
-        A process may meet the damage only while it runs, in a part of the file that a start does not read.
-        """
-        if "KRAFT REPLACE" not in reason:
-            return False
-        demand(self.damaged, f"{self.id} refuses a directory that nothing happened to: {reason}")
-        self.lost = True
-        return True
 
     def start(self) -> None:
         world = self.world
