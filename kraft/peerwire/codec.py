@@ -118,7 +118,8 @@ def _is_rare_entry(entry: raft.Entry) -> bool:
     if entry.kind != _CONFIGURATION or len(entry.data) > CONFIGURATION_BYTES_MAX:
         return False
     try:
-        return configuration.decode(entry.data).fault() is None
+        value = configuration.decode(entry.data)
+        return value.fault() is None and value.numbers_fault(entry.index, entry.term) is None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
 
@@ -169,6 +170,7 @@ def _is_base(base: Base) -> bool:
         and 1 <= base.term <= NUMBER_MAX
         and 0 <= base.stamp <= NUMBER_MAX
         and base.configuration.fault() is None
+        and base.configuration.numbers_fault(base.configuration_index, base.term) is None
     )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from kraft.raft.errors import invariant
 from kraft.raft.membership.configuration import Base, Configuration, decode
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 from kraft.raft.messages import AppendReply, Entry, EntryKind, Heartbeat, HeartbeatReply, VoteReply
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Persist, Ready
@@ -301,6 +302,11 @@ class InvariantChecker:
             invariant(same, "a joint configuration begins with the present one")
         else:
             invariant(now.voters == old.voters, "voters change by a joint configuration")
+        known = {m.incarnation for m in (*old.members, *(old.target.members if old.target else ()))}
+        added = [m for m in (now.target or now).members if m.incarnation not in known]
+        place = ReplicaNumber(state.term, state.configuration_index)
+        numbered = all(m.number in (UNNUMBERED, place) for m in added)
+        invariant(numbered, "a replica has the number of the entry that adds it")
 
     def _check_restored(self, state: ReplicaState, base: Base) -> None:
         """A snapshot is of a committed index; the entries up to there count as given out."""

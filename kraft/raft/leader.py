@@ -11,6 +11,7 @@ from kraft.raft.heartbeats import Heartbeats
 from kraft.raft.membership import joint
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.membership.quorum import Outcome
+from kraft.raft.membership.replica_number import ReplicaNumber
 from kraft.raft.messages import AppendReply, Entry, EntryKind, HeartbeatReply, TimeoutNow
 from kraft.raft.progress import FollowerStatus, ProgressState
 from kraft.raft.replication import Replication
@@ -236,8 +237,10 @@ class Leader(Role):
         """Begin to change the configuration to `target`: (index, term). Raises `ChangeRefused`."""
         state = self._state
         current = state.configuration
+        place = ReplicaNumber(state.term, state.log.last_index + 1)
+        target = joint.with_numbers(target, place)
         matches = {peer: progress.match for peer, progress in self._tracker.progress.items()}
-        reason = self._unsettled() or joint.refusal(current, target, state.id, matches)
+        reason = self._unsettled() or joint.refusal(current, target, state.id, matches, place)
         if reason:
             raise ChangeRefused(reason)
         self._change(joint.towards(current, target))

@@ -192,9 +192,9 @@ class Raft:
         """Begin to change the configuration to `target`. Returns the (index, term) of its first entry.
 
         If the voters stay the same members, that entry carries the target. Else it carries a joint
-        configuration, and once it is committed the leader appends the entry with the target by itself. Raises
-        `NotLeading`, or `ChangeRefused`: another change is not complete, this term has committed nothing,
-        leadership is being transferred, or `target` cannot follow the present configuration.
+        configuration, and the leader appends the target by itself once that is committed. The first entry
+        gives new replicas their numbers. Raises `NotLeading`, or `ChangeRefused`: another change is not
+        complete, this term has committed nothing, leadership is being transferred, or `target` cannot follow.
         """
         return self._roles.current.reconfigure(target)
 

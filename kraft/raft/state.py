@@ -188,16 +188,16 @@ class ReplicaState:
         return self._votes_in(self.log.configurations.at(self.commit)[1])
 
     def is_current_incarnation(self, peer: str, incarnation: str) -> bool:
-        """Whether the node `peer` with this incarnation is the one that consensus means by that id.
+        """Whether the node `peer` with this incarnation is that of the member that has that id.
 
-        That is the member of that id, or one that was removed. Requests may go only to it, and only its
+        It may also be one that was removed. Requests may go only to it, and only its
         answers count: those of another node under the same id would be taken for a vote that the member never
         gave, or for a log that it does not have.
         """
         member = self.configuration.member(peer)
         if member is None:
             return incarnation in self.configuration.retired
-        return member.incarnation == incarnation
+        return member.node == incarnation
 
     def term_at(self, index: int) -> int:
         """The term of the entry at `index`, up to the last one; 0 for an index before the log's base."""

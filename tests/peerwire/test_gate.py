@@ -89,6 +89,12 @@ def configured(configuration):
     return logged(EntryKind.CONFIGURATION, configuration.encode())
 
 
+def with_number(number):
+    """A configuration with a replica that has this number."""
+    one, other = TWO.members
+    return replace(TWO, members=(one, replace(other, incarnation=other.incarnation + number)))
+
+
 def passes(message):
     return decode(encode([(0, message)])) == [(0, message)]
 
@@ -147,6 +153,11 @@ def passes(message):
         replace(OFFER, base=replace(BASE, stamp=-1)),
         replace(OFFER, base=replace(BASE, configuration_index=0)),
         replace(OFFER, base=replace(BASE, configuration=NOBODY)),
+        replace(OFFER, base=replace(BASE, configuration=with_number("#4.4"))),
+        replace(OFFER, base=replace(BASE, configuration=with_number("#3.5"))),
+        configured(with_number("#1.2")),
+        configured(with_number("#2.1")),
+        configured(with_number("#")),
         SnapshotRequest(0, 1, None),
         SnapshotRequest(1, 0, None),
         SnapshotRequest(1, NUMBER_MAX + 1, None),
@@ -209,6 +220,8 @@ def test_impossible_messages_stop_at_the_gate(message):
         AdminReply(0, True, bytes(ADMIN_BYTES_MAX)),
         configured(WITH_LEARNER),
         configured(replace(TWO, target=WITH_LEARNER)),
+        configured(with_number("#1.1")),
+        replace(OFFER, base=replace(BASE, configuration=with_number("#3.4"))),
         logged(EntryKind.MARKER, b""),
         logged(EntryKind.VERSION, b"1"),
         logged(EntryKind.VERSION, b"%d" % NUMBER_MAX),

@@ -9,19 +9,20 @@ member, and every message says from which replica to which one it goes.
 `Mistake` lists what a host could do wrong; the schedules have to find each.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from functools import partial
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
+import kraft.raft.leader
 from kraft.raft.errors import ChangeRefused, NotLeading
 from kraft.raft.membership import changes
 from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, number_of, numbered
 from kraft.raft.ready import Outgoing
 from tests.raft.network import Cluster, Peer
 from tests.raft.test_raft_random import NAMES, Upheaval
-
-Number = tuple[int, int]
-FIRST: Number = (0, 0)  # of the replicas that the founders have, whose incarnation shows no number
 
 
 class Mistake(Enum):
@@ -38,26 +39,12 @@ class Framed(NamedTuple):
     """A message with the numbers of the replicas that it is from and for."""
 
     message: Any
-    sender: Number
-    receiver: Number
+    sender: ReplicaNumber
+    receiver: ReplicaNumber
 
     @property
     def is_reply(self) -> bool:
         return bool(self.message.is_reply)
-
-
-def incarnation(name: str, number: Number) -> str:
-    """As a member has it: that of the node, and the number."""
-    base = name.lower() * 16
-    return base if number == FIRST else f"{base}#{number[0]}.{number[1]}"
-
-
-def number_of(text: str) -> Number:
-    _, _, number = text.partition("#")
-    if not number:
-        return FIRST
-    term, index = number.split(".")
-    return int(term), int(index)
 
 
 class NumberedCluster(Cluster):
@@ -67,10 +54,10 @@ class NumberedCluster(Cluster):
         super().__init__(*args, **kwargs)
         self.mistake = mistake
         self.bare = set(NAMES[3:])
-        self.heard: dict[tuple[str, str], Number] = {}
+        self.heard: dict[tuple[str, str], ReplicaNumber] = {}
         self.destroyed = 0
 
-    def number(self, name: str) -> Number:
+    def number(self, name: str) -> ReplicaNumber:
         """The number of the replica of a node, or of the last one that it had."""
         return number_of(self[name].incarnation)
 
@@ -82,7 +69,7 @@ class NumberedCluster(Cluster):
         if outgoing.message.is_reply:
             to = self.heard.get((sender, outgoing.to))
         else:
-            to = None if member is None else number_of(member.incarnation)
+            to = None if member is None else member.number
         if to is not None:
             framed: Any = Framed(outgoing.message, self.number(sender), to)
             self.wires.append((sender, outgoing.to, framed))
@@ -109,20 +96,20 @@ class NumberedCluster(Cluster):
             return True
         if framed.receiver != self.number(to):
             return False
-        known = incarnation(sender, framed.sender)
-        return not framed.is_reply or self[to].state.is_current_incarnation(sender, known)
+        member = self[to].state.configuration.member(sender)
+        return not framed.is_reply or member is None or member.number == framed.sender
 
-    def begin(self, name: str, number: Number) -> None:
+    def begin(self, name: str, number: ReplicaNumber) -> None:
         """Begin an empty replica with this number. Messages of earlier ones stay under way."""
         under_way = self.wires.copy()
-        self[name].wipe(incarnation(name, number))
+        self[name].wipe(numbered(name.lower() * 16, number))
         self.wires = under_way
         self.bare.discard(name)
         self._forget(name)
 
     def destroy(self, name: str) -> None:
         """Destroy the replica of a node, which remembers its number."""
-        self.begin(name, FIRST if self.mistake is Mistake.FORGOTTEN else self.number(name))
+        self.begin(name, UNNUMBERED if self.mistake is Mistake.FORGOTTEN else self.number(name))
         self.bare.add(name)
         self.destroyed += 1
 
@@ -135,17 +122,13 @@ class NumberedCluster(Cluster):
     def is_meant(self, leader: Peer, name: str) -> bool:
         """Whether the replica that a node has now is the one that `leader` has as a member."""
         member = leader.state.configuration.member(name)
-        return (
-            member is not None
-            and name not in self.bare
-            and number_of(member.incarnation) == self.number(name)
-        )
+        return member is not None and name not in self.bare and member.number == self.number(name)
 
     def is_gone(self, name: str, leader: Peer) -> bool:
         """Whether `leader` knows that the replica of a node has left for good."""
         state = leader.state
         committed = state.configuration_index <= state.commit or self.mistake is Mistake.EARLY
-        known = {m.id: number_of(m.incarnation) for m in state.configuration.everyone}
+        known = {m.id: m.number for m in state.configuration.everyone}
         gone = name not in known or known[name] > self.number(name)
         return committed and gone and name not in self.bare
 
@@ -193,24 +176,23 @@ class Reshuffle(Upheaval):
         name = dice.choice(NAMES)
         kind = dice.choice(("add", "add", "promote", "promote", "remove"))
         try:
-            target = self.target(kind, now, name, leader)
-            leader.reconfigure(target)
+            with self.mistaken(name):
+                leader.reconfigure(self.target(kind, now, name))
         except (ChangeRefused, NotLeading):
             return
-        if kind == "add" and self.cluster.number(name) != FIRST:
+        if kind == "add" and self.cluster.number(name) != UNNUMBERED:
             self.returned += 1
 
-    def target(self, kind: str, now: Configuration, name: str, leader: Peer) -> Configuration:
+    def mistaken(self, name: str) -> AbstractContextManager[object]:
+        """Inside, a leader repeats the number that the last replica of a node had, if that is the mistake."""
+        before = self.cluster.number(name)
+        if self.cluster.mistake is not Mistake.REUSED or before == UNNUMBERED:
+            return nullcontext()
+        return patch.object(kraft.raft.leader, "ReplicaNumber", lambda term, index: before)
+
+    def target(self, kind: str, now: Configuration, name: str) -> Configuration:
         if kind == "promote":
             return changes.promoted(now, name)
         if kind == "remove":
-            removed = changes.removed(now, name)
-            return self.without_retired(removed) if self.cluster.mistake is Mistake.REUSED else removed
-        number = (leader.state.term, leader.state.log.last_index + 1)
-        if self.cluster.mistake is Mistake.REUSED and self.cluster.number(name) != FIRST:
-            number = self.cluster.number(name)
-        return changes.added(now, Member(name, incarnation(name, number), f"{name}:1"), joining=False)
-
-    @staticmethod
-    def without_retired(target: Configuration) -> Configuration:
-        return Configuration(target.members, target.voters, target.learners, target.joining)
+            return changes.removed(now, name)
+        return changes.replica_added(now, Member(name, name.lower() * 16, f"{name}:1"))

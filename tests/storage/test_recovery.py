@@ -424,6 +424,17 @@ def test_a_removed_node(survivor):
     assert "K1 was removed from its cluster" in refusal(survivor(configured(2, removed)))
 
 
+def test_a_node_that_left_a_group_and_came_back_to_it_is_a_member(survivor, database_at):
+    replica = Member("K1", f"{INCARNATION}#1.2", "h1:1")
+    returned = Configuration((replica, K2, K3), ("K1", "K2", "K3"), retired=(INCARNATION,))
+    directory = survivor(configured(2, returned), commit=2)
+    recover(directory)
+    entry = database_at(directory).loaded.groups[0].tail[-1]
+    configuration = decode(entry.data)
+    assert configuration.members == (replica,)
+    assert configuration.retired == tuple(sorted((INCARNATION, K2.incarnation, K3.incarnation)))
+
+
 def test_commands_of_a_newer_version(survivor):
     newer = Entry(2, 1, 1002, EntryKind.COMMANDS, b"\xff" + BATCH[1:])
     assert "use the newer kraft" in refusal(survivor(newer))

@@ -82,7 +82,7 @@ def _is_in(current: Configuration, command: Add | Replace, hello: Hello | None) 
     known = current.member(newcomer(command))
     if known is None or command.address not in ("", known.peer):
         return False
-    if hello is not None and hello.incarnation != known.incarnation:
+    if hello is not None and hello.incarnation != known.node:
         return False
     if isinstance(command, Add):
         return True

@@ -9,15 +9,18 @@ def united(configurations: Mapping[int, Configuration]) -> Configuration:
     """The members of every group, and the incarnations that were retired and are left in no group.
 
     The members of the groups differ only while a command changes one group after the other. For an id with
-    two incarnations the lowest group that has it decides; `configurations` are by group.
+    two incarnations the lowest group that has it decides; `configurations` are by group. The result is about
+    nodes: replicas with numbers count as the node that has them.
     """
     known = [configuration for _, configuration in sorted(configurations.items()) if configuration.members]
-    if len(known) < 2:
-        return known[0] if known else NOBODY
+    if not known:
+        return NOBODY
+    if len(known) == 1 and all(_of_node(member) is member for member in known[0].everyone):
+        return known[0]
     members: dict[str, Member] = {}
     present: set[str] = set()
     for configuration in known:
-        everyone = configuration.everyone
+        everyone = [_of_node(member) for member in configuration.everyone]
         present.update(member.incarnation for member in everyone)
         members = {member.id: member for member in everyone} | members
     first = known[0]
@@ -29,3 +32,7 @@ def united(configurations: Mapping[int, Configuration]) -> Configuration:
         joining=first.joining,
         retired=tuple(incarnation for incarnation in first.retired if incarnation not in present),
     )
+
+
+def _of_node(member: Member) -> Member:
+    return Member(member.id, member.node, member.peer) if member.incarnation != member.node else member

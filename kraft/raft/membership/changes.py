@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 
 from kraft.raft.errors import ChangeRefused
 from kraft.raft.membership.configuration import MEMBERS_MAX, Configuration, Joining, Member
+from kraft.raft.membership.replica_number import awaiting_number
 
 
 def added(c: Configuration, member: Member, *, joining: bool = True, replaces: str = "") -> Configuration:
@@ -33,8 +34,17 @@ def added(c: Configuration, member: Member, *, joining: bool = True, replaces: s
     )
 
 
+def replica_added(c: Configuration, node: Member) -> Configuration:
+    """Add a new replica of the node `node`, which may have had one before, as a learner that stays one.
+
+    The entry that adds it gives it its number: see `Raft.reconfigure`.
+    """
+    replica = Member(node.id, awaiting_number(node.node), node.peer)
+    return added(c, replica, joining=False)
+
+
 def removed(c: Configuration, id_: str) -> Configuration:
-    """Remove `id_`, whose incarnation may never return."""
+    """Remove `id_`. Its node may return only as a replica with a number."""
     _check_settled(c)
     leaving = _find(c, id_)
     _check_not_last(c, id_)
@@ -113,7 +123,7 @@ def replaced(c: Configuration, old: str, member: Member) -> Configuration:
     leaving = _find(c, old)
     if member in c.members and member.id != old:
         return _taken_over(c, leaving, member)
-    if old == member.id and leaving.incarnation == member.incarnation:
+    if old == member.id and leaving.node == member.node:
         raise ChangeRefused(
             f"{old} still has the data directory that the cluster knows: there is nothing to replace"
         )
@@ -129,7 +139,7 @@ def replaced(c: Configuration, old: str, member: Member) -> Configuration:
         members=(*rest, member),
         voters=tuple(v for v in c.voters if v != old),
         joining=_but(c.joining, old) if promise is None else _promised(c.joining, old, member.id, promise),
-        retired=(*c.retired, leaving.incarnation),
+        retired=_retired(c, leaving),
     )
 
 
@@ -161,8 +171,12 @@ def _without(c: Configuration, leaving: Member) -> Configuration:
         members=tuple(m for m in c.members if m.id != leaving.id),
         voters=tuple(v for v in c.voters if v != leaving.id),
         joining=_but(c.joining, leaving.id),
-        retired=(*c.retired, leaving.incarnation),
+        retired=_retired(c, leaving),
     )
+
+
+def _retired(c: Configuration, leaving: Member) -> tuple[str, ...]:
+    return tuple({*c.retired, leaving.node})
 
 
 def _arranged(
@@ -233,7 +247,7 @@ def _check_not_replaced(c: Configuration, id_: str) -> None:
 
 
 def _check_new(c: Configuration, member: Member, known: Member | None) -> None:
-    if known is not None and known.incarnation == member.incarnation:
+    if known is not None and known.node == member.node:
         kind = "voter" if member.id in c.voters else "learner"
         raise ChangeRefused(f"{member.id} is a member already, a {kind}")
     if known is not None:
@@ -246,7 +260,7 @@ def _check_new(c: Configuration, member: Member, known: Member | None) -> None:
             f"the data directory of {member.id} belonged to a removed member and cannot return: wipe the "
             "data directory, start the node with cluster.standby and repeat this"
         )
-    owner = next((m.id for m in c.members if m.incarnation == member.incarnation), None)
+    owner = next((m.id for m in c.members if m.node == member.node), None)
     if owner is not None:
         raise ChangeRefused(
             f"{member.id} runs on a copy of the data directory of {owner}: wipe the data directory of "

@@ -14,17 +14,33 @@ from itertools import pairwise
 
 import msgspec
 
+from kraft.raft.membership.replica_number import ReplicaNumber, node_of, number_of
+
 MEMBERS_MAX = 64  # of one configuration: each is dialled, and each decision walks over all of them
 RETIRED_MAX = 4096  # decades of replaced nodes; keeps a configuration entry below half a megabyte
 TEXT_MAX = 255  # characters of an id, an incarnation, a host:port
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """One member. `incarnation` is 32 hex digits; `peer` is the advertised `host:port` of its peer port."""
+    """One member. `peer` is the advertised `host:port` of its peer port.
+
+    `incarnation` is that of its node, 32 hex digits, and may have the number of its replica after it
+    (`replica_number`).
+    """
 
     id: str
     incarnation: str
     peer: str
+
+    @property
+    def node(self) -> str:
+        """The incarnation of its node."""
+        return node_of(self.incarnation)
+
+    @property
+    def number(self) -> ReplicaNumber:
+        """The number of its replica, `UNNUMBERED` without one."""
+        return number_of(self.incarnation)
 
 
 class Joining(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -38,7 +54,8 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     """The members of a group, in force from the moment the entry is appended (RD 4.1).
 
     `voters` and `learners` are sorted ids of `members`, disjoint and together all of them. `joining` are the
-    learners to be promoted. `retired` are the incarnations of former members, none of which may return.
+    learners to be promoted. `retired` are the incarnations of the nodes of former members. None of these may
+    return but as a replica with a number: so a node has one place in it, however often its replicas move.
     `target` is set in a joint configuration, and has no target itself.
     """
 
@@ -130,6 +147,17 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
             return "an incarnation is retired twice"
         if not {m.incarnation for m in self.members}.isdisjoint(self.retired):
             return "a member has a retired incarnation"
+        return None
+
+    def numbers_fault(self, index: int, term: int) -> str | None:
+        """What is wrong with the numbers of replicas, None if none is of an entry after (`index`, `term`)."""
+        for member in (*self.members, *(self.target.members if self.target is not None else ())):
+            try:
+                number = member.number
+            except ValueError as error:
+                return str(error)
+            if number.term > term or number.index > index:
+                return f"the replica of {member.id} has the number of a later entry"
         return None
 
 

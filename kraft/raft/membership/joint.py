@@ -9,13 +9,31 @@ from collections.abc import Mapping
 
 import msgspec
 
-from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, awaits_number, numbered
 
 
-def refusal(current: Configuration, target: Configuration, leader: str, matches: Mapping[str, int]) -> str:
+def with_numbers(target: Configuration, place: ReplicaNumber) -> Configuration:
+    """`target` with the number `place` for each replica that awaits one: the entry is logged there."""
+    if not any(awaits_number(m.incarnation) for m in target.members):
+        return target
+    members = tuple(
+        Member(m.id, numbered(m.node, place), m.peer) if awaits_number(m.incarnation) else m
+        for m in target.members
+    )
+    return msgspec.structs.replace(target, members=members)
+
+
+def refusal(
+    current: Configuration,
+    target: Configuration,
+    leader: str,
+    matches: Mapping[str, int],
+    place: ReplicaNumber,
+) -> str:
     """Why `current` cannot become `target` under `leader`, "" if it can.
 
-    `matches` has the index up to which each follower is known to hold the log.
+    `matches` has the index up to which each follower is known to hold the log, `place` is that of the entry.
     """
     if not target.voters:
         return "a group needs a voter"
@@ -28,6 +46,12 @@ def refusal(current: Configuration, target: Configuration, leader: str, matches:
     returning = sorted(m.id for m in target.members if m.incarnation in current.retired)
     if returning:
         return f"this incarnation of {returning[0]} was removed before; it needs an empty directory"
+    known = {m.incarnation for m in current.members}
+    foreign = sorted(
+        m.id for m in target.members if m.incarnation not in known and m.number not in (UNNUMBERED, place)
+    )
+    if foreign:
+        return f"the replica of {foreign[0]} has the number of another entry"
     now, then = current.member(leader), target.member(leader)
     if now is not None and then is not None and now.incarnation != then.incarnation:
         return f"{leader} leads and cannot be replaced under its own id; transfer leadership first"

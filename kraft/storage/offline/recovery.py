@@ -339,7 +339,8 @@ def _own_member(
     """
     id_ = identity.id
     for group in groups:
-        if identity.incarnation in group.configuration.retired:
+        retired = identity.incarnation in group.configuration.retired
+        if retired and _member_in(group.configuration, identity) is None:
             raise RecoveryRefused(
                 f"{id_} was removed from its cluster and knows nothing of what came later:"
                 " recover another node"
@@ -368,7 +369,7 @@ def _member_in(configuration: Configuration, identity: Identity) -> Member | Non
     """The node as a member of a group, also if it is about to become one; None if it is none."""
     target = configuration.target
     for member in (*configuration.members, *(target.members if target is not None else ())):
-        if (member.id, member.incarnation) == (identity.id, identity.incarnation):
+        if (member.id, member.node) == (identity.id, identity.incarnation):
             return member
     return None
 
@@ -405,9 +406,9 @@ def _sole_voter(
 
 
 def _sole_voter_configuration(member: Member, before: Configuration) -> Configuration:
-    """The configuration with `member` as the only voter, and every other incarnation retired."""
-    retired = {*before.retired, *(other.incarnation for other in before.members)}
+    """The configuration with `member` as the only voter, and every other node retired."""
+    retired = {*before.retired, *(other.node for other in before.members)}
     if before.target is not None:
-        retired.update(before.target.retired, (other.incarnation for other in before.target.members))
+        retired.update(before.target.retired, (other.node for other in before.target.members))
     retired.discard(member.incarnation)
     return msgspec.structs.replace(Configuration.of_voters((member,)), retired=tuple(sorted(retired)))

@@ -187,6 +187,6 @@ def position_of(image: GroupImage) -> LogPosition:
 
 
 def incarnations(configuration: Configuration) -> set[str]:
-    """The incarnations of all members of a configuration, former ones included."""
-    found = {*configuration.retired, *(member.incarnation for member in configuration.everyone)}
+    """The incarnations of the nodes of all members of a configuration, former ones included."""
+    found = {*configuration.retired, *(member.node for member in configuration.everyone)}
     return found if configuration.target is None else found | incarnations(configuration.target)

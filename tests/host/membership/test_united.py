@@ -30,6 +30,15 @@ def test_who_left_group_0_only_is_not_retired():
     assert united({0: fewer, 1: fewer}).members == (K1, K2)
 
 
+def test_a_replica_with_a_number_counts_as_its_node():
+    """Its node may have left the group before, and is retired in it since."""
+    moved = Configuration((K1, K2, Member("K3", f"{K3.incarnation}#2.7", K3.peer)), ("K1", "K2"), ("K3",))
+    moved = replace(moved, retired=(K3.incarnation,))
+    assert united({0: THREE, 1: moved}).members == (K1, K2, K3)
+    assert united({0: moved}).member("K3") == K3
+    assert united({0: moved, 1: THREE}).retired == ()
+
+
 def test_group_0_decides_which_directory_an_id_has():
     """As a greeting of the node with the new one must be accepted."""
     anew = Member("K3", "f" * 32, "h:3")
