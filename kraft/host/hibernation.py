@@ -171,5 +171,5 @@ class Hibernation:
 
 def _has_checkpoint_or_cut(group: Group) -> bool:
     """Whether a checkpoint is under way, or the log is to be cut further."""
-    checkpoints, base = group.checkpoints, group.raft.state.log.base.index
-    return checkpoints.busy or checkpoints.awaited or group.marker_waits or checkpoints.cut(base, None) > base
+    checkpoints = group.checkpoints
+    return checkpoints.busy or checkpoints.awaited or group.marker_waits or group.log_cut.is_due

@@ -52,6 +52,7 @@ from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
 from kraft.node.status import SERVING, STOPPING, Status
 from kraft.node.values import Loaded
+from kraft.peerwire.messages import without_numbers
 from kraft.raft.errors import InvariantViolation
 from kraft.raft.ports import Jitter, RaftObserver
 
@@ -308,7 +309,7 @@ class Host:
                 self._admin.unsent(messages)
                 for id_, message in messages:
                     if id_ in self.groups:
-                        self.groups[id_].unsent(peer, message)
+                        self.groups[id_].unsent(peer, without_numbers(message))
 
     def _tick(self) -> None:
         self._clock.call_later(self._tick_seconds, self._tick)

@@ -11,7 +11,7 @@ from kraft.host.hibernation import Hibernation
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.turns import TurnOwner
 from kraft.peerwire.hello import Hello
-from kraft.peerwire.messages import Admin, AdminReply, Beat, Invitation, Message, NodeCondition
+from kraft.peerwire.messages import Admin, AdminReply, Beat, Invitation, Message, NodeCondition, Numbered
 from kraft.raft.errors import InvariantViolation
 
 
@@ -110,7 +110,9 @@ class PeerReceiver:
 
     def _to_node(self, peer: str, group: int, message: Message) -> None:
         """Take a message to the node as a whole."""
-        if isinstance(message, Invitation):
+        if isinstance(message, Numbered):
+            self._numbered(peer, group, message)
+        elif isinstance(message, Invitation):
             self._lifecycle.invited(message)
         elif isinstance(message, Admin):
             self._hibernation.wake((group,))
@@ -123,3 +125,10 @@ class PeerReceiver:
         elif isinstance(message, NodeCondition) and self._peers.conditions.received(peer, message):
             self._hibernation.wake_all()
             self._beats.condition_changed()
+
+    def _numbered(self, peer: str, id_: int, message: Numbered) -> None:
+        """Take a message for one of the replicas that this node has, or had, of a group."""
+        group = self._groups.get(id_)
+        if group is not None and group.numbers.takes(peer, message.message, message.receiver, message.sender):
+            self._hibernation.wake((id_,))
+            group.take(peer, message.message)

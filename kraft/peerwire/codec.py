@@ -245,6 +245,11 @@ def _is_beat(m: peer.Beat) -> bool:
     )
 
 
+def _is_numbered(m: peer.Numbered) -> bool:
+    numbers = (m.receiver.term, m.receiver.index, m.sender.term, m.sender.index)
+    return all(0 <= number <= NUMBER_MAX for number in numbers) and _is_possible(m.message)
+
+
 _CHECKS: dict[type, Callable[[Any], bool]] = {
     raft.PreVote: _is_asking,
     raft.PreVoteReply: _are_numbers("term"),
@@ -270,6 +275,7 @@ _CHECKS: dict[type, Callable[[Any], bool]] = {
     peer.Fence: _is_sum,
     peer.NodeCondition: _are_numbers("wall_ms"),
     peer.Beat: _is_beat,
+    peer.Numbered: _is_numbered,
 }
 
 _decoder = msgspec.msgpack.Decoder(list[tuple[int, Message]])

@@ -8,9 +8,10 @@ from kraft.peerwire.errors import WireError
 from kraft.raft.membership.configuration import MEMBERS_MAX, TEXT_MAX, Member
 
 MAGIC = b"kraft"
-WIRE_MIN, WIRE_MAX = 1, 3  # versions of the peer wire that this program speaks
+WIRE_MIN, WIRE_MAX = 1, 4  # versions of the peer wire that this program speaks
 WIRE_CONDITION = 2  # from this version on, a peer understands `messages.NodeCondition`
 WIRE_BEATS = 3  # from this version on, a peer understands `messages.Beat`
+WIRE_REPLICAS = 4  # from this version on, a peer understands `messages.Numbered`
 NONCE_BYTES = 32
 COUNTER_MAX = INT64_MAX  # of starts and sessions: the largest number that a database can hold
 CURRENT_MAX = 2 * MEMBERS_MAX  # members of a joint configuration

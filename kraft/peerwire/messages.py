@@ -7,6 +7,7 @@ above to hosts.
 
 from kraft.raft import messages as raft
 from kraft.raft.membership.configuration import Base, Member
+from kraft.raft.membership.replica_number import ReplicaNumber
 from kraft.raft.messages import PeerMessage, Urgency
 
 
@@ -82,6 +83,8 @@ class SnapshotOffer(PeerMessage, frozen=True, array_like=True, tag=36, gc=False)
 class SnapshotRequest(PeerMessage, frozen=True, array_like=True, tag=37, gc=False):
     """Asks for the piece after the key `after` (None: the first) of the snapshot at (`index`, `term`)."""
 
+    is_reply = True
+
     index: int
     term: int
     after: bytes | None
@@ -134,6 +137,8 @@ class AdminReply(PeerMessage, frozen=True, array_like=True, tag=42, gc=False):
 
 class Digest(PeerMessage, frozen=True, array_like=True, tag=43, gc=False):
     """Reports the `sum` of the sender's checkpoint at `index` (`kv.checkpoint.Checkpoint.sum`)."""
+
+    is_reply = True
 
     index: int
     sum: bytes
@@ -191,6 +196,33 @@ class Beat(PeerMessage, frozen=True, array_like=True, tag=46, gc=False):
     awake: tuple[int, ...] = ()
 
 
+ReplicaMessage = raft.Message | SnapshotOffer | SnapshotRequest | SnapshotChunk | Digest | Fence
+"""What one replica says to another one. The other messages of a group are between its nodes."""
+
+
+class Numbered(PeerMessage, frozen=True, array_like=True, tag=48, gc=False):
+    """A message between two replicas of which one has a number: `receiver` is that of the one it is for.
+
+    Only members that speak `hello.WIRE_REPLICAS` have, or get, such replicas.
+    """
+
+    to_node = True  # which knows what replica it has, or begins the one that the message is for
+
+    message: ReplicaMessage
+    receiver: ReplicaNumber
+    sender: ReplicaNumber
+
+    @property
+    def urgency(self) -> Urgency:  # type: ignore[override]
+        """The queue of a link in which it waits: that of the message in it."""
+        return self.message.urgency
+
+
+def without_numbers(message: "Message") -> "Message":
+    """The message in `message`, if that is a `Numbered`, or else itself."""
+    return message.message if isinstance(message, Numbered) else message
+
+
 Message = (
     raft.Message
     | Forward
@@ -208,4 +240,5 @@ Message = (
     | Fence
     | NodeCondition
     | Beat
+    | Numbered
 )

@@ -55,22 +55,23 @@ class Urgency(IntEnum):
 class PeerMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A message between nodes, of consensus or of the host.
 
-    `to_node`: it is for the node, whatever group it comes with.
+    `to_node`: it is for the node, whatever group it comes with. `is_reply`: it answers a message of a replica
+    and counts for the member that was asked, while others ask something of a member.
     """
 
     urgency: ClassVar[Urgency] = Urgency.CONTROL
     to_node: ClassVar[bool] = False
+    is_reply: ClassVar[bool] = False
 
 
 class ConsensusMessage(PeerMessage, frozen=True, array_like=True, gc=False):
     """A message between two replicas of a group.
 
-    `from_leader`: only the leader of the message's term sends it. `is_reply`: it counts for the member that
-    was asked, while all other messages ask something of a member (`ReplicaState.is_current_incarnation`).
+    `from_leader`: only the leader of the message's term sends it. Requests go only to a member, and replies
+    count only from one (`ReplicaState.is_current_incarnation`).
     """
 
     from_leader: ClassVar[bool] = False
-    is_reply: ClassVar[bool] = False
 
 
 class PreVote(ConsensusMessage, frozen=True, array_like=True, tag=1, gc=False):

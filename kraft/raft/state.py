@@ -12,6 +12,7 @@ from kraft.raft.errors import InvariantViolation, invariant
 from kraft.raft.log.log import Log
 from kraft.raft.membership.configuration import Base, Configuration
 from kraft.raft.membership.quorum import Quorum, quorum_of
+from kraft.raft.membership.replica_number import any_replica
 from kraft.raft.messages import Entry, HardState
 from kraft.raft.ports import Jitter, RaftObserver, RaftSettings, Restored, WallClock
 from kraft.raft.ready import Persist
@@ -196,7 +197,7 @@ class ReplicaState:
         """
         member = self.configuration.member(peer)
         if member is None:
-            return incarnation in self.configuration.retired
+            return not {incarnation, any_replica(incarnation)}.isdisjoint(self.configuration.retired)
         return member.node == incarnation
 
     def term_at(self, index: int) -> int:

@@ -1,5 +1,6 @@
 """Every message that a correct peer could send, for property tests."""
 
+from typing import get_args
 from zlib import crc32
 
 from hypothesis import strategies as st
@@ -16,14 +17,17 @@ from kraft.peerwire.messages import (
     ForwardReply,
     Invitation,
     NodeCondition,
+    Numbered,
     ReadIndex,
     ReadIndexReply,
+    ReplicaMessage,
     SnapshotChunk,
     SnapshotOffer,
     SnapshotRequest,
     WaitingForward,
 )
 from kraft.raft.membership.configuration import Base, Configuration, Joining, Member
+from kraft.raft.membership.replica_number import ReplicaNumber
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -174,4 +178,8 @@ BY_TYPE = {
         st.lists(st.integers(0, GROUP_MAX), max_size=3).map(tuple),
     ),
 }
+NUMBERS = st.builds(ReplicaNumber, NUMBER, NUMBER)
+BY_TYPE[Numbered] = st.builds(
+    Numbered, st.one_of(*(BY_TYPE[kind] for kind in get_args(ReplicaMessage))), NUMBERS, NUMBERS
+)
 MESSAGES = st.one_of(*BY_TYPE.values())

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from kraft.peerwire.codec import BATCH_MESSAGES_MAX, GROUP_MAX, decode, encode, encode_pair, join_pairs
 from kraft.peerwire.errors import WireError
-from kraft.peerwire.messages import Forward, Message, ReadIndex, SnapshotOffer
+from kraft.peerwire.messages import Forward, Message, Numbered, ReadIndex, SnapshotOffer
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 from kraft.raft.messages import Append, Entry, Heartbeat, Vote
 from tests.peerwire.strategies import BY_TYPE, MESSAGES
+
+SECOND = ReplicaNumber(2, 7)
 
 
 def test_every_kind_of_message_is_generated():
@@ -67,6 +70,19 @@ def test_an_offer_of_an_earlier_version_is_of_a_cluster_that_was_never_raised():
     assert (offer.reseed, offer.machine_version) == (True, 1)
     [[_, fields]] = msgspec.msgpack.decode(encode([(0, offer)]))
     assert fields[:7] == msgspec.msgpack.decode(wire)[0][1][:7]
+
+
+def test_a_message_with_numbers_has_them_after_the_message():
+    """The receiver's and the sender's. Messages without numbers are as they were before there were any."""
+    [[_, fields]] = msgspec.msgpack.decode(encode([(3, Numbered(Heartbeat(4, 3, 2, 5), SECOND, UNNUMBERED))]))
+    assert fields == [48, [7, 4, 3, 2, 5], [2, 7], [0, 0]]
+    assert encode([(3, Heartbeat(4, 3, 2, 5))]) == msgspec.msgpack.encode([[3, [7, 4, 3, 2, 5]]])
+
+
+@pytest.mark.parametrize("inner", [[48, [7, 4, 3, 2], [2, 7], [0, 0]], [34, 9], [32, 1, 1, b""]])
+def test_only_messages_between_replicas_have_numbers(inner):
+    with pytest.raises(WireError, match="not a batch"):
+        decode(msgspec.msgpack.encode([[3, [48, inner, [2, 7], [0, 0]]]]))
 
 
 def test_payloads_are_bytes():

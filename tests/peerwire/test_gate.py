@@ -34,6 +34,7 @@ from kraft.peerwire.messages import (
     ForwardReply,
     Invitation,
     NodeCondition,
+    Numbered,
     ReadIndex,
     ReadIndexReply,
     SnapshotChunk,
@@ -50,6 +51,7 @@ from kraft.raft.membership.configuration import (
     Joining,
     Member,
 )
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -73,6 +75,7 @@ OFFER = SnapshotOffer(BASE, 7, 2, 20, SUM)
 ROWS = b"rows"
 CHUNK = SnapshotChunk(9, 3, b"a", ROWS, crc32(ROWS), b"b", False)
 INVITATION = Invitation("c" * 32, TWO.members, 1)
+SECOND = ReplicaNumber(2, 7)
 BEAT = Beat(1, 1, 1, 0, 1, 0, 1000, ((3, 2, 9),), (4,))
 
 
@@ -188,6 +191,9 @@ def passes(message):
         Fence(1, b""),
         NodeCondition(-1),
         NodeCondition(NUMBER_MAX + 1),
+        Numbered(Vote(0, 0, 0), SECOND, UNNUMBERED),
+        Numbered(Vote(1, 0, 0), ReplicaNumber(-1, 7), UNNUMBERED),
+        Numbered(Vote(1, 0, 0), SECOND, ReplicaNumber(2, NUMBER_MAX + 1)),
         replace(BEAT, epoch=-1),
         replace(BEAT, wall_ms=NUMBER_MAX + 1),
         replace(BEAT, changes=((GROUP_MAX + 1, 1, 1),)),

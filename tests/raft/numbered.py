@@ -4,7 +4,8 @@ This is a model of what docs/design/placement.md plans for hosts that hold a par
 left a group destroys its replica. It may be added to the group again, with an empty log, while messages of
 its earlier replica are still under way. Each replica therefore has a number: the term and index of the entry
 that added it to the group, which no other replica of the group can have. It is a part of the incarnation of a
-member, and every message says from which replica to which one it goes.
+member, and every message says from which replica to which one it goes: the rules are those of production
+(`kraft.host.replica_numbers`).
 
 `Mistake` lists what a host could do wrong; the schedules have to find each.
 """
@@ -12,10 +13,12 @@ member, and every message says from which replica to which one it goes.
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, cast
 from unittest.mock import patch
 
 import kraft.raft.leader
+from kraft.host.replica_numbers import ReplicaNumbers, begins
+from kraft.peerwire.messages import Numbered
 from kraft.raft.errors import ChangeRefused, NotLeading
 from kraft.raft.membership import changes
 from kraft.raft.membership.configuration import Configuration, Member
@@ -35,69 +38,56 @@ class Mistake(Enum):
     EARLY = "a replica is destroyed before the configuration without it is committed"
 
 
-class Framed(NamedTuple):
-    """A message with the numbers of the replicas that it is from and for."""
-
-    message: Any
-    sender: ReplicaNumber
-    receiver: ReplicaNumber
-
-    @property
-    def is_reply(self) -> bool:
-        return bool(self.message.is_reply)
-
-
 class NumberedCluster(Cluster):
-    """K1 to K3 have replicas at first. The nodes in `bare` have none; `heard` are the numbers of senders."""
+    """K1 to K3 have replicas at first. The nodes in `bare` have none."""
 
     def __init__(self, *args: Any, mistake: Mistake, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.mistake = mistake
         self.bare = set(NAMES[3:])
-        self.heard: dict[tuple[str, str], ReplicaNumber] = {}
+        self._numbers: dict[str, ReplicaNumbers] = {}
         self.destroyed = 0
 
     def number(self, name: str) -> ReplicaNumber:
         """The number of the replica of a node, or of the last one that it had."""
         return number_of(self[name].incarnation)
 
+    def numbers(self, name: str) -> ReplicaNumbers:
+        """What the process of a node knows of the numbers of replicas: nothing at first, after a start."""
+        state = self[name].state
+        known = self._numbers.get(name)
+        if known is None or known.state is not state:
+            known = self._numbers[name] = ReplicaNumbers(state, self.number(name))
+        known.reconfigured(state.configuration)
+        return known
+
     def post(self, sender: str, outgoing: Outgoing) -> None:
         """Send it to the replica that asked, or to the one that the sender takes for a member."""
-        if (sender, outgoing.to) in self.cut or sender in self.bare:
-            return
-        member = self[sender].state.configuration.member(outgoing.to)
-        if outgoing.message.is_reply:
-            to = self.heard.get((sender, outgoing.to))
-        else:
-            to = None if member is None else member.number
-        if to is not None:
-            framed: Any = Framed(outgoing.message, self.number(sender), to)
+        if (sender, outgoing.to) not in self.cut and sender not in self.bare:
+            framed: Any = self.numbers(sender).framed(outgoing.to, outgoing.message)
             self.wires.append((sender, outgoing.to, framed))
 
     def deliver(self, sender: str, to: str, framed: Any) -> None:
         peer = self[to]
-        if peer.up and self._admits(sender, to, framed):
-            self.heard[to, sender] = framed.sender
-            peer.node.step(sender, framed.message)
+        message = framed if isinstance(framed, Numbered) else Numbered(framed, UNNUMBERED, UNNUMBERED)
+        if peer.up and self._admits(sender, to, message):
+            peer.node.step(sender, cast(Any, message.message))
             self.checker.step(peer.node)
 
-    def _admits(self, sender: str, to: str, framed: Framed) -> bool:
+    def _admits(self, sender: str, to: str, message: Numbered) -> bool:
         """Whether the node takes a message. One for a newer replica makes it begin that one.
 
         The one that it may still have is no member by then: the entry that adds a replica is logged after
         the one that removes the earlier replica is committed.
         """
-        newer = framed.receiver > self.number(to)
-        if not framed.is_reply and (newer or (self.mistake is Mistake.REUSED and to in self.bare)):
-            self.begin(to, framed.receiver)
+        again = self.mistake is Mistake.REUSED and to in self.bare and not message.message.is_reply
+        if again or begins(message, self.number(to)):
+            self.begin(to, message.receiver)
         if to in self.bare:
             return False
         if self.mistake is Mistake.UNCHECKED:
             return True
-        if framed.receiver != self.number(to):
-            return False
-        member = self[to].state.configuration.member(sender)
-        return not framed.is_reply or member is None or member.number == framed.sender
+        return self.numbers(to).takes(sender, message.message, message.receiver, message.sender)
 
     def begin(self, name: str, number: ReplicaNumber) -> None:
         """Begin an empty replica with this number. Messages of earlier ones stay under way."""
@@ -194,5 +184,5 @@ class Reshuffle(Upheaval):
         if kind == "promote":
             return changes.promoted(now, name)
         if kind == "remove":
-            return changes.removed(now, name)
+            return changes.replica_removed(now, name)
         return changes.replica_added(now, Member(name, name.lower() * 16, f"{name}:1"))

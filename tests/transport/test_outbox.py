@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kraft.peerwire import codec
 from kraft.peerwire.frames import BULK, CONTROL, HEADER_BYTES, LINK, PIECE_BYTES, PING, FrameReader, probe
-from kraft.peerwire.messages import Forward, ForwardReply, ReadIndex, SnapshotChunk, SnapshotRequest
+from kraft.peerwire.messages import Forward, ForwardReply, Numbered, ReadIndex, SnapshotChunk, SnapshotRequest
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 from kraft.raft.messages import Append, Heartbeat
 from kraft.transport.outbox import Outbox
 
@@ -58,6 +59,15 @@ def test_control_goes_first_and_bulk_in_order():
         (BULK, [reply]),
     ]
     assert box.is_empty
+
+
+def test_a_message_with_numbers_waits_where_the_message_in_it_would():
+    box = outbox()
+    beat, entries = (
+        Numbered(each, ReplicaNumber(2, 7), UNNUMBERED) for each in (BEAT, Append(1, 0, 0, 0, ()))
+    )
+    put(box, entries, beat)
+    assert received(box) == [(CONTROL, [beat]), (BULK, [entries])]
 
 
 def test_control_goes_between_pieces():

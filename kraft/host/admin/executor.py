@@ -319,7 +319,7 @@ class AdminExecutor:
             return
         self._wake(self._groups)
         if isinstance(command, Compact):
-            done(sum(group.compact(command.keep) for group in groups))
+            done(sum(group.log_cut.cut_to(command.keep) for group in groups))
             return
         alone = [group for group in groups if group.raft.state.electors == (group.raft.state.id,)]
         if command.on and alone:

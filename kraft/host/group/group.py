@@ -15,9 +15,11 @@ from kraft.host.context import GroupContext
 from kraft.host.group.applier import Applier
 from kraft.host.group.checkpoints import Checkpoints, CheckpointSettings, Waiter
 from kraft.host.group.installation import SnapshotInstallation
+from kraft.host.group.log_cut import LogCut
 from kraft.host.group.strangers import Strangers
 from kraft.host.group.version_raise import VersionRaise
 from kraft.host.membership.changes import MembershipChanges
+from kraft.host.replica_numbers import ReplicaNumbers
 from kraft.host.requests.requests import Requests
 from kraft.host.requests.timing import Timing
 from kraft.host.snapshots.receiver import SnapshotReceiver
@@ -41,6 +43,7 @@ from kraft.peerwire.messages import (
 )
 from kraft.raft.elections import with_clock
 from kraft.raft.errors import InvariantViolation
+from kraft.raft.membership.replica_number import number_of
 from kraft.raft.messages import Append, AppendReply, ConsensusMessage, Entry, Heartbeat, HeartbeatReply
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Fetch, Outgoing, Ready
@@ -88,7 +91,9 @@ class Group:
         )
         self.sender = SnapshotSender(id, self, context, snapshots)
         self.receiver = SnapshotReceiver(id, self._installation, context, snapshots)
+        self.log_cut = LogCut(raft, state, self.checkpoints, self.sender, self.receiver)
         self._strangers = Strangers(raft.state)
+        self.numbers = ReplicaNumbers(raft.state, number_of(raft.state.incarnation))
         self._context = context
         self._configuration = raft.state.configuration
         self._led = False  # as of the last turn
@@ -112,7 +117,12 @@ class Group:
     # -- links ----------------------------------------------------------------------------------------
 
     def received(self, sender: str, message: Message) -> None:
-        """Take a message from the link to `sender`."""
+        """Take a message without numbers from the link to `sender`."""
+        if not self.numbers.in_use or self.numbers.takes(sender, message):
+            self.take(sender, message)
+
+    def take(self, sender: str, message: Message) -> None:
+        """Take a message of `sender` that is for the replica here."""
         if not isinstance(message, ConsensusMessage):
             self._handlers[type(message)](sender, message)
         elif not (message.is_reply and sender in self._strangers.ids):
@@ -177,15 +187,8 @@ class Group:
         self.consistency.tick(now)
         self.membership.tick(now)
         self._version.tick()
-        self._cut_log()
+        self.log_cut.tick()
         self._context.turns.wake(self.id)
-
-    def _cut_log(self) -> None:
-        """Cut the log, but not what a snapshot receiver needs, and not before a new state file is durable."""
-        base = self.raft.state.log.base.index
-        if self.checkpoints.cut(base, None) > base and not self.state.switching:
-            held = [index for index in (self.sender.index, self.receiver.held) if index is not None]
-            self.raft.compact(self.checkpoints.cut(base, min(held, default=None)))
 
     # -- a turn ---------------------------------------------------------------------------------------
 
@@ -217,6 +220,9 @@ class Group:
             "configuration_changed", group=self.id, voters=voters, learners=learners, joint=joint
         )
         self._context.peers.reconfigured(configuration, self.id)
+        self.numbers.reconfigured(configuration)
+        if self.numbers.in_use:
+            self._context.turns.numbers[self.id] = self.numbers
 
     def _carry_out(self, ready: Ready) -> None:
         if ready.send_now:
@@ -291,13 +297,6 @@ class Group:
     def marker_waits(self) -> bool:
         """Whether a marker of this leader waits to be applied, or it holds to log that of an image."""
         return self.requests.proposer.marker_waits or self.requests.proposer.holds
-
-    def compact(self, keep: int) -> int:
-        """Over the next ticks, cut the log to `keep` entries before the last checkpoint.
-
-        A `keep` below 0 means: as configured. Returns the number of entries that are dropped.
-        """
-        return self.checkpoints.cut_to(self.raft.state.log.base.index, keep)
 
     def checkpoint_completed(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is durable: compare it, and offer it to the replicas that wait for one."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from kraft.raft.membership.configuration import NOBODY, Configuration, Member
+from kraft.raft.membership.replica_number import node_of
 
 
 def united(configurations: Mapping[int, Configuration]) -> Configuration:
@@ -30,7 +31,7 @@ def united(configurations: Mapping[int, Configuration]) -> Configuration:
         voters=voters,
         learners=tuple(sorted(members.keys() - set(voters))),
         joining=first.joining,
-        retired=tuple(incarnation for incarnation in first.retired if incarnation not in present),
+        retired=tuple(incarnation for incarnation in first.retired if node_of(incarnation) not in present),
     )
 
 

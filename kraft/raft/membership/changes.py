@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 
 from kraft.raft.errors import ChangeRefused
 from kraft.raft.membership.configuration import MEMBERS_MAX, Configuration, Joining, Member
-from kraft.raft.membership.replica_number import awaiting_number
+from kraft.raft.membership.replica_number import any_replica, awaiting_number
 
 
 def added(c: Configuration, member: Member, *, joining: bool = True, replaces: str = "") -> Configuration:
@@ -44,11 +44,20 @@ def replica_added(c: Configuration, node: Member) -> Configuration:
 
 
 def removed(c: Configuration, id_: str) -> Configuration:
-    """Remove `id_`. Its node may return only as a replica with a number."""
+    """Remove `id_`, whose node may never return."""
     _check_settled(c)
     leaving = _find(c, id_)
     _check_not_last(c, id_)
-    return _without(c, leaving)
+    return _without(c, leaving, leaving.node)
+
+
+def replica_removed(c: Configuration, id_: str) -> Configuration:
+    """Remove the replica of the node `id_`, which stays in the cluster and may return to this group."""
+    _check_settled(c)
+    leaving = _find(c, id_)
+    _check_not_last(c, id_)
+    _check_not_replaced(c, id_)
+    return _without(c, leaving, any_replica(leaving.node))
 
 
 def promoted(c: Configuration, id_: str) -> Configuration:
@@ -60,7 +69,7 @@ def promoted(c: Configuration, id_: str) -> Configuration:
     promise = _promise(c, id_)
     result = _arranged(c.members, (*c.voters, id_), _but(c.joining, id_), c.retired)
     replaced_one = c.member(promise.replaces) if promise is not None else None
-    return result if replaced_one is None else _without(result, replaced_one)
+    return result if replaced_one is None else _without(result, replaced_one, replaced_one.node)
 
 
 def demoted(c: Configuration, id_: str) -> Configuration:
@@ -139,7 +148,7 @@ def replaced(c: Configuration, old: str, member: Member) -> Configuration:
         members=(*rest, member),
         voters=tuple(v for v in c.voters if v != old),
         joining=_but(c.joining, old) if promise is None else _promised(c.joining, old, member.id, promise),
-        retired=_retired(c, leaving),
+        retired=tuple({*c.retired, leaving.node}),
     )
 
 
@@ -161,22 +170,17 @@ def _taken_over(c: Configuration, leaving: Member, spare: Member) -> Configurati
             "caught up"
         )
     _check_not_replaced(c, leaving.id)
-    return _without(
-        _arranged(c.members, (*c.voters, spare.id), _but(c.joining, spare.id), c.retired), leaving
-    )
+    grown = _arranged(c.members, (*c.voters, spare.id), _but(c.joining, spare.id), c.retired)
+    return _without(grown, leaving, leaving.node)
 
 
-def _without(c: Configuration, leaving: Member) -> Configuration:
+def _without(c: Configuration, leaving: Member, retired: str) -> Configuration:
     return _arranged(
         members=tuple(m for m in c.members if m.id != leaving.id),
         voters=tuple(v for v in c.voters if v != leaving.id),
         joining=_but(c.joining, leaving.id),
-        retired=_retired(c, leaving),
+        retired=tuple({*c.retired, retired}),
     )
-
-
-def _retired(c: Configuration, leaving: Member) -> tuple[str, ...]:
-    return tuple({*c.retired, leaving.node})
 
 
 def _arranged(
@@ -255,11 +259,13 @@ def _check_new(c: Configuration, member: Member, known: Member | None) -> None:
             f"{member.id} is a member with another data directory: if that one is lost, re-admit the node "
             f"with KRAFT REPLACE {member.id} {member.id} {member.peer}"
         )
-    if member.incarnation in c.retired:
+    if member.node in c.retired:
         raise ChangeRefused(
             f"the data directory of {member.id} belonged to a removed member and cannot return: wipe the "
             "data directory, start the node with cluster.standby and repeat this"
         )
+    if c.is_retired(member):
+        raise ChangeRefused(f"{member.id} has left this group and may come back to it with a number only")
     owner = next((m.id for m in c.members if m.node == member.node), None)
     if owner is not None:
         raise ChangeRefused(

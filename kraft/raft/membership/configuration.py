@@ -9,12 +9,12 @@ is one way for all changes. As long as `target` is set, every decision needs a m
 configuration and one of the voters of the target.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 import msgspec
 
-from kraft.raft.membership.replica_number import ReplicaNumber, node_of, number_of
+from kraft.raft.membership.replica_number import ReplicaNumber, any_replica, node_of, number_of
 
 MEMBERS_MAX = 64  # of one configuration: each is dialled, and each decision walks over all of them
 RETIRED_MAX = 4096  # decades of replaced nodes; keeps a configuration entry below half a megabyte
@@ -54,8 +54,9 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     """The members of a group, in force from the moment the entry is appended (RD 4.1).
 
     `voters` and `learners` are sorted ids of `members`, disjoint and together all of them. `joining` are the
-    learners to be promoted. `retired` are the incarnations of the nodes of former members. None of these may
-    return but as a replica with a number: so a node has one place in it, however often its replicas move.
+    learners to be promoted. `retired` are the incarnations of former nodes, none of which may return. Of a
+    node that stays, `any_replica` is there when one of its replicas has left: it may return with a number.
+    So a node has two places in it at most, however often its replicas move.
     `target` is set in a joint configuration, and has no target itself.
     """
 
@@ -145,9 +146,14 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
             return "a retired incarnation is empty or too long"
         if len(set(self.retired)) != len(self.retired):
             return "an incarnation is retired twice"
-        if not {m.incarnation for m in self.members}.isdisjoint(self.retired):
+        retired = frozenset(self.retired)
+        if any(_is_among(retired, member) for member in self.members):
             return "a member has a retired incarnation"
         return None
+
+    def is_retired(self, member: Member) -> bool:
+        """Whether `member` may not be one again."""
+        return _is_among(self.retired, member)
 
     def numbers_fault(self, index: int, term: int) -> str | None:
         """What is wrong with the numbers of replicas, None if none is of an entry after (`index`, `term`)."""
@@ -194,6 +200,11 @@ def members_fault(members: Sequence[Member]) -> str | None:
             if len(text) > TEXT_MAX or not text.isprintable():
                 return "a text of a member is too long or holds control characters"
     return None
+
+
+def _is_among(retired: Collection[str], member: Member) -> bool:
+    unnumbered = member.incarnation == member.node
+    return member.node in retired or (unnumbered and any_replica(member.node) in retired)
 
 
 def _ascending(names: Sequence[str]) -> bool:

@@ -43,7 +43,7 @@ def refusal(
         m.id for m in target.members
     ]:
         return "voters and learners must be the members, each once and in order"
-    returning = sorted(m.id for m in target.members if m.incarnation in current.retired)
+    returning = sorted(m.id for m in target.members if current.is_retired(m))
     if returning:
         return f"this incarnation of {returning[0]} was removed before; it needs an empty directory"
     known = {m.incarnation for m in current.members}

@@ -51,6 +51,11 @@ def awaiting_number(node: str) -> str:
     return node + _MARK
 
 
+def any_replica(node: str) -> str:
+    """Among the retired: a replica of the node has left, and the node comes back with a number only."""
+    return node + _MARK
+
+
 def awaits_number(incarnation: str) -> bool:
     """Whether the replica gets its number with the entry that adds it."""
     return incarnation.endswith(_MARK)

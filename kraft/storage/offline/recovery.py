@@ -339,8 +339,7 @@ def _own_member(
     """
     id_ = identity.id
     for group in groups:
-        retired = identity.incarnation in group.configuration.retired
-        if retired and _member_in(group.configuration, identity) is None:
+        if identity.incarnation in group.configuration.retired:
             raise RecoveryRefused(
                 f"{id_} was removed from its cluster and knows nothing of what came later:"
                 " recover another node"
@@ -410,5 +409,5 @@ def _sole_voter_configuration(member: Member, before: Configuration) -> Configur
     retired = {*before.retired, *(other.node for other in before.members)}
     if before.target is not None:
         retired.update(before.target.retired, (other.node for other in before.target.members))
-    retired.discard(member.incarnation)
+    retired.discard(member.node)
     return msgspec.structs.replace(Configuration.of_voters((member,)), retired=tuple(sorted(retired)))

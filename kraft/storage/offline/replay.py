@@ -32,6 +32,7 @@ from kraft.kv.replies import CommandFailure
 from kraft.kv.transaction_order import may_apply
 from kraft.moment import Moment, when
 from kraft.raft.membership.configuration import Base, Configuration
+from kraft.raft.membership.replica_number import node_of
 from kraft.raft.messages import Entry, EntryKind
 
 
@@ -188,5 +189,5 @@ def position_of(image: GroupImage) -> LogPosition:
 
 def incarnations(configuration: Configuration) -> set[str]:
     """The incarnations of the nodes of all members of a configuration, former ones included."""
-    found = {*configuration.retired, *(member.node for member in configuration.everyone)}
+    found = {*map(node_of, configuration.retired), *(member.node for member in configuration.everyone)}
     return found if configuration.target is None else found | incarnations(configuration.target)

@@ -33,7 +33,7 @@ def test_who_left_group_0_only_is_not_retired():
 def test_a_replica_with_a_number_counts_as_its_node():
     """Its node may have left the group before, and is retired in it since."""
     moved = Configuration((K1, K2, Member("K3", f"{K3.incarnation}#2.7", K3.peer)), ("K1", "K2"), ("K3",))
-    moved = replace(moved, retired=(K3.incarnation,))
+    moved = replace(moved, retired=(f"{K3.incarnation}#",))
     assert united({0: THREE, 1: moved}).members == (K1, K2, K3)
     assert united({0: moved}).member("K3") == K3
     assert united({0: moved, 1: THREE}).retired == ()

@@ -1,0 +1,74 @@
+"""Which replica of a group a message is for, and from which one it comes.
+
+A node that left a group and came back to it has another replica of it, and messages of the earlier one may
+still be under way. So messages between replicas of which one has a number carry the numbers of both
+(`Numbered`): that of the receiver as the sender's configuration has it, or in a reply that of the replica
+that asked. A replica takes messages for itself only, and answers only from the replica that is a member.
+
+Beats carry no numbers. They name the place, a term and index, at which a group is quiet. A replica that was
+added and is quiet holds the entry that adds it, and so stands at a later place than any that was told to, or
+agreed to by, the one before.
+"""
+
+from kraft.peerwire.messages import Message, Numbered, ReplicaMessage
+from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
+from kraft.raft.state import ReplicaState
+
+
+def begins(message: Numbered, known: ReplicaNumber) -> bool:
+    """Whether a node that has, or had, the replica `known` of a group begins another one, for this message.
+
+    The one that it may still have is no member any more: a leader logs the entry that adds a replica only
+    after the change before it is committed, and that one was without the node.
+    """
+    return message.receiver > known and not message.message.is_reply
+
+
+class ReplicaNumbers:
+    """Those of one group. `own` is the number of the replica here, which has the `state`.
+
+    `in_use`: this replica or a member has a number. Otherwise messages need none, and no replica has left.
+    """
+
+    def __init__(self, state: ReplicaState, own: ReplicaNumber) -> None:
+        self.own = own
+        self.in_use = own != UNNUMBERED
+        self.state = state
+        self._members: dict[str, ReplicaNumber] = {}  # by node, also of those that have left
+        self._asked: dict[str, ReplicaNumber] = {}  # of the last message from each node
+
+    def reconfigured(self, configuration: Configuration) -> None:
+        """Another configuration is in force."""
+        self._members |= {member.id: member.number for member in configuration.everyone}
+        if not self.in_use:
+            self.in_use = any(number != UNNUMBERED for number in self._members.values())
+
+    def framed(self, to: str, message: Message) -> Message:
+        """`message` as it leaves for the node `to`."""
+        if not isinstance(message, ReplicaMessage):
+            return message
+        asked = self._asked.get(to, UNNUMBERED)
+        receiver = asked if message.is_reply else self._members.get(to, asked)
+        if receiver == self.own == UNNUMBERED:
+            return message
+        return Numbered(message, receiver, self.own)
+
+    def takes(
+        self,
+        sender: str,
+        message: Message,
+        receiver: ReplicaNumber = UNNUMBERED,
+        number: ReplicaNumber = UNNUMBERED,
+    ) -> bool:
+        """Whether to take `message`, which the replica `number` of the node `sender` sent to `receiver`."""
+        if not isinstance(message, ReplicaMessage):
+            return True
+        if receiver != self.own:
+            return False
+        if message.is_reply:
+            member = self.state.configuration.member(sender)
+            if member is not None and member.number != number:
+                return False
+        self._asked[sender] = number
+        return True

@@ -1,0 +1,127 @@
+"""Which replica a message is for: what carries numbers, what is taken, and what begins another replica."""
+
+from typing import Any
+
+import pytest
+
+from kraft.host.replica_numbers import ReplicaNumbers, begins
+from kraft.host.turns import Turns
+from kraft.peerwire.messages import (
+    Digest,
+    Fence,
+    Forward,
+    ForwardReply,
+    Numbered,
+    ReadIndex,
+    ReadIndexReply,
+    SnapshotChunk,
+    SnapshotRequest,
+)
+from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, numbered
+from kraft.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
+from kraft.raft.ready import Outgoing
+from tests.host.fakes import Clock
+
+SECOND, THIRD = ReplicaNumber(2, 7), ReplicaNumber(3, 11)
+ASK, ANSWER = Heartbeat(1, 0, 0), HeartbeatReply(1, 0, 0)
+OF_NODES = [Forward(1, 1, b""), ForwardReply(1, 1, b""), ReadIndex(1), ReadIndexReply(1, 1, 1)]
+
+
+class State:
+    """What the numbers look at of a replica's state."""
+
+    def __init__(self, **numbers):
+        self.configuration = configuration(**numbers)
+
+
+def configuration(**numbers):
+    members = (Member(id_, numbered(id_.lower() * 16, number), id_) for id_, number in numbers.items())
+    return Configuration.of_voters(tuple(members))
+
+
+def numbers_of(own=UNNUMBERED, **members):
+    state: Any = State(**members)
+    numbers = ReplicaNumbers(state, own)
+    numbers.reconfigured(numbers.state.configuration)
+    return numbers
+
+
+def test_without_any_number_messages_are_as_ever():
+    numbers = numbers_of(K2=UNNUMBERED, K3=UNNUMBERED)
+    assert not numbers.in_use
+    assert numbers.framed("K2", ASK) is ASK
+    assert numbers.takes("K2", ANSWER)
+
+
+def test_a_message_says_for_which_member_it_is_and_from_which_replica():
+    numbers = numbers_of(K2=SECOND, K3=UNNUMBERED)
+    assert numbers.in_use
+    assert numbers.framed("K2", ASK) == Numbered(ASK, SECOND, UNNUMBERED)
+    assert numbers.framed("K3", ASK) is ASK  # neither has a number
+    assert numbers_of(THIRD, K2=UNNUMBERED).framed("K2", ASK) == Numbered(ASK, UNNUMBERED, THIRD)
+
+
+@pytest.mark.parametrize("message", [ANSWER, Digest(1, bytes(16)), SnapshotRequest(1, 1, None)])
+def test_a_reply_is_for_the_replica_that_asked(message):
+    """The configuration here may not know it yet."""
+    numbers = numbers_of(THIRD, K2=UNNUMBERED)
+    assert numbers.takes("K2", ASK, THIRD, SECOND)
+    assert numbers.framed("K2", message) == Numbered(message, SECOND, THIRD)
+    assert numbers.framed("K2", ASK) == Numbered(ASK, UNNUMBERED, THIRD)
+
+
+@pytest.mark.parametrize("message", [ASK, Fence(1, bytes(16)), SnapshotChunk(1, 1, None, b"", 0, b"", True)])
+def test_a_member_that_left_is_still_told_so_by_its_number(message):
+    numbers = numbers_of(K2=SECOND, K3=UNNUMBERED)
+    numbers.reconfigured(configuration(K3=UNNUMBERED))
+    assert numbers.framed("K2", message) == Numbered(message, SECOND, UNNUMBERED)
+
+
+def test_a_replica_without_a_log_answers_whom_it_has_heard():
+    numbers = numbers_of(THIRD)
+    assert numbers.takes("K1", ASK, THIRD, SECOND)
+    assert numbers.framed("K1", ANSWER) == Numbered(ANSWER, SECOND, THIRD)
+
+
+@pytest.mark.parametrize("receiver", [UNNUMBERED, SECOND])
+@pytest.mark.parametrize("message", [ASK, ANSWER])
+def test_what_is_for_another_replica_is_not_taken(receiver, message):
+    assert not numbers_of(THIRD, K2=UNNUMBERED).takes("K2", message, receiver, UNNUMBERED)
+
+
+@pytest.mark.parametrize("message", [ANSWER, AppendReply(1, 5), Digest(1, bytes(16))])
+def test_an_answer_counts_only_from_the_replica_that_is_a_member(message):
+    numbers = numbers_of(K2=THIRD)
+    assert numbers.takes("K2", message, UNNUMBERED, THIRD)
+    assert not numbers.takes("K2", message, UNNUMBERED, SECOND)
+    assert not numbers.takes("K2", message)
+    assert numbers.takes("K2", ASK, UNNUMBERED, SECOND)  # it may be told that it is none
+
+
+@pytest.mark.parametrize("message", OF_NODES)
+def test_what_nodes_ask_each_other_has_no_number(message):
+    """A node without a replica of the group asks as well, and is answered by the number of its request."""
+    numbers = numbers_of(SECOND, K2=THIRD)
+    assert numbers.framed("K2", message) is message
+    assert numbers.takes("K2", message)
+
+
+def test_a_request_for_a_later_replica_begins_it():
+    assert begins(Numbered(ASK, SECOND, UNNUMBERED), UNNUMBERED)
+    assert begins(Numbered(Append(1, 0, 0, 0, ()), THIRD, UNNUMBERED), SECOND)
+    assert not begins(Numbered(ASK, SECOND, UNNUMBERED), SECOND)
+    assert not begins(Numbered(ASK, SECOND, UNNUMBERED), THIRD)
+    assert not begins(Numbered(ANSWER, THIRD, UNNUMBERED), SECOND)
+
+
+def test_the_turn_sends_numbers_for_the_groups_that_have_any():
+    owner: Any = None  # no turn is made
+    turns = Turns(Clock(), owner)
+    turns.numbers[5] = numbers_of(K2=SECOND)
+    turns.post("K2", 5, ASK)
+    turns.post("K2", 4, ASK)
+    turns.post_all(5, [Outgoing("K2", ASK), Outgoing("K3", ASK)])
+    turns.post_all(4, [Outgoing("K2", ASK)])
+    told = Numbered(ASK, SECOND, UNNUMBERED)
+    assert turns.outbox == {"K2": [(5, told), (4, ASK), (5, told), (4, ASK)], "K3": [(5, ASK)]}
