@@ -191,4 +191,4 @@ def progress(id_: str, members: ClusterMembership | None) -> str:
     lag = members.lags[id_]
     if lag is None:
         return f"{id_}: a learner, no contact yet"
-    return f"{id_}: a learner, {lag} entries behind" if lag else f"{id_}: a learner, caught up"
+    return f"{id_}: a learner, lacks {lag} entries" if lag else f"{id_}: a learner, caught up"

@@ -102,7 +102,7 @@ class Lifecycle:
         fenced = [group for group in self._groups.values() if group.state.fenced]
         if fenced:
             id_ = self._config.node.id
-            problem = f"the data of group {_names(fenced)} differs from the others': KRAFT RESEED {id_}"
+            problem = f"the data of {_named(fenced)} differs from the others': KRAFT RESEED {id_}"
             return NodeState(FENCED, problem)
         return NodeState(SERVING)
 
@@ -131,7 +131,7 @@ class Lifecycle:
         refusals = self._refusals()
         if refusals:
             return NodeState(REFUSED, "; ".join(refusals))
-        problem = f"no leader is known for group {_names(groups)}"
+        problem = f"no leader is known for {_named(groups)}"
         obstacle = election_obstacle(self._peers, groups[0].raft.state.configuration)
         return NodeState(LEADERLESS, f"{problem}: {obstacle}" if obstacle else problem)
 
@@ -228,7 +228,7 @@ class Lifecycle:
         if start.joins:
             observer.event("cluster_joined", cluster=cluster, members=members)
         else:
-            observer.event("cluster_formed", cluster=cluster, members=members)
+            observer.event("cluster_formed", cluster=cluster, members=members, groups=identity.groups)
         restored = dict.fromkeys(range(identity.groups), start.beginning.restored)
         self._start_groups(_Replay(restored, clock.seconds(), None))
         clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
@@ -340,12 +340,15 @@ class Lifecycle:
                 replay.started()
 
 
-def _names(groups: Sequence[Group]) -> str:
-    """The numbers of the groups, ascending; of many, the first ones and how many more there are."""
+def _named(groups: Sequence[Group]) -> str:
+    """`group 0`, `groups 0, 1 and 2`; of many, the first ones and how many more there are."""
     ids = sorted(group.id for group in groups)
-    named = ", ".join(map(str, ids[:GROUPS_NAMED_MAX]))
-    more = len(groups) - GROUPS_NAMED_MAX
-    return f"{named} and {more} more" if more > 0 else named
+    if len(ids) == 1:
+        return f"group {ids[0]}"
+    more = len(ids) - GROUPS_NAMED_MAX
+    first = ids[:GROUPS_NAMED_MAX] if more > 0 else ids[:-1]
+    last = f"{more} more" if more > 0 else f"{ids[-1]}"
+    return f"groups {', '.join(map(str, first))} and {last}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,8 @@ def member_statuses(
     for group in groups.values():
         for replica in replica_statuses(group, tick_seconds):
             contacts[replica.id] = max(contacts.get(replica.id, 0.0), replica.last_contact_seconds)
-            lags[replica.id] = max(lags.get(replica.id, 0), replica.lag_entries)
+            if replica.lag is not None:
+                lags[replica.id] = max(lags.get(replica.id, 0), replica.lag)
     configurations = [group.raft.state.configuration for group in groups.values()] or [NOBODY]
     joining = {each.id for configuration in configurations for each in configuration.joining}
     votes = any if replication else all

@@ -64,7 +64,9 @@ class MemberStatus:
 class ReplicaStatus:
     """A follower of one group as its leader sees it. `state` is probe, replicate or snapshot.
 
-    `clock_offset_ms` is the clock of the follower minus that of the leader, 0 for a learner.
+    `match_index` is 0, and `lag_entries` the whole log, of a follower that has not answered this leader yet:
+    `lag` tells this from an empty log. `clock_offset_ms` is the clock of the follower minus that of the
+    leader, 0 for a learner.
     """
 
     id: str
@@ -74,6 +76,11 @@ class ReplicaStatus:
     last_contact_seconds: float
     clock_offset_ms: int
     inflight_messages: int = 0
+
+    @property
+    def lag(self) -> int | None:
+        """The entries that it lacks; None while this leader does not know which ones it has."""
+        return None if self.state == "probe" and not self.match_index else self.lag_entries
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,10 +351,10 @@ def _lags(view: ClusterView) -> Iterator[Finding]:
         leader = overview.leader(view, group)
         for replica in leader.replicas if leader is not None else ():
             if leader is not None and replica.id not in leader.learners:
-                lags[replica.id] = max(replica.lag_entries, lags.get(replica.id, 0))
+                lags[replica.id] = max(replica.lag or 0, lags.get(replica.id, 0))
     for id_, lag in sorted(lags.items()):
         if lag > LAG_ENTRIES and id_ in overview.alive(view):
-            yield Finding(WARN, id_, f"is {lag} entries behind")
+            yield Finding(WARN, id_, f"lacks {lag} entries")
 
 
 def _obstacle(view: ClusterView) -> str:
@@ -386,15 +386,15 @@ def _clocks(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:
 
 
 def _changes(view: ClusterView, name: str, leader: GroupStatus) -> Iterator[Finding]:
-    lags = {replica.id: replica.lag_entries for replica in leader.replicas}
+    lags = {replica.id: replica.lag for replica in leader.replicas}
     for id_ in leader.joining if overview.places_votes(view) else leader.learners:
         kind = (
             "becomes a voter once it has caught up"
             if id_ in leader.joining
             else "is a learner, without a vote"
         )
-        behind = f", {lags[id_]} entries behind" if lags.get(id_) else ""
-        yield Finding(NOTE, id_, f"{kind}{behind}")
+        lag = f", lacks {lags[id_]} entries" if lags.get(id_) else ""
+        yield Finding(NOTE, id_, f"{kind}{lag}")
     if leader.joint:
         yield Finding(NOTE, name, VOTERS_CHANGING)
     if leader.transferring:

@@ -50,7 +50,7 @@ def group_table(view: ClusterView) -> Html:
 
 def _row(view: ClusterView, known: GroupStatus) -> list[Child]:
     group = overview.leader(view, known.group) or known
-    lags = [replica.lag_entries for replica in group.replicas]
+    lags = [replica.lag for replica in group.replicas if replica.lag is not None]
     return [
         str(group.group),
         _leader_name(view, group.group) or "none",
@@ -69,7 +69,7 @@ def _row(view: ClusterView, known: GroupStatus) -> list[Child]:
 def _sums(view: ClusterView, known: list[GroupStatus]) -> tuple[tuple[str, Child], ...]:
     leaders = Counter(group.leader for group in known if overview.leader(view, group.group) is not None)
     least = min(known, key=lambda group: overview.losses_survived(view, group))
-    spread = (f"{id_}\N{NO-BREAK SPACE}{number}" for id_, number in sorted(leaders.items()))
+    spread = (f"{id_}:\N{NO-BREAK SPACE}{number}" for id_, number in sorted(leaders.items()))
     return (
         ("groups", words.count(len(known))),
         ("leaders", ", ".join(spread) or "none"),

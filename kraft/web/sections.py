@@ -69,6 +69,8 @@ def _next(finding: Finding) -> Html | str:
 
 # -- nodes --------------------------------------------------------------------------------------------
 
+_SEARCHES = ("precandidate", "candidate")
+_LOOKS = "looks for a leader"
 _NODE_COLUMNS = (
     Column("node"),
     Column("group", number=True),  # where there are several
@@ -137,10 +139,11 @@ def _certificate(report: Report) -> str:
 def _node_summary(view: ClusterView, id_: str, state: Html, groups: Sequence[GroupStatus]) -> list[Child]:
     """The cells of a node with several groups: sums, and the largest lag."""
     led = sum(group.role == "leader" for group in groups)
-    role = _badge("leads", f"leads {led}") if led else "follower"
+    searches = any(group.role in _SEARCHES for group in groups)
+    role = _badge("leads", f"leads {led}") if led else _LOOKS if searches else "follower"
     found = (overview.leader(view, group.group) for group in groups)
     followers = [each for leader in found if leader is not None for each in leader.replicas if each.id == id_]
-    lag = words.count(max(each.lag_entries for each in followers)) if followers else words.NOTHING
+    lag = words.count(max((each.lag for each in followers if each.lag is not None), default=None))
     heard = max((each.last_contact_seconds for each in followers), default=None)
     contact = words.NOTHING if heard is None else f"{heard:.1f} s ago"
     applied = words.count(sum(group.applied for group in groups))
@@ -164,8 +167,8 @@ def _last_report(answer: MemberReport) -> Html:
 def _role(group: GroupStatus) -> Html | str:
     if group.role == "leader":
         return _badge("leads", "leader")
-    if group.role in ("precandidate", "candidate"):
-        return "looks for a leader"
+    if group.role in _SEARCHES:
+        return _LOOKS
     return f"{group.role} of {group.leader}" if group.leader else group.role
 
 
@@ -173,7 +176,7 @@ def _lag(leader: GroupStatus | None, id_: str) -> tuple[str, str]:
     """The entries that `id_` lacks and the time since its last message, as its leader sees it."""
     for replica in leader.replicas if leader is not None else ():
         if replica.id == id_:
-            return words.count(replica.lag_entries), f"{replica.last_contact_seconds:.1f} s ago"
+            return words.count(replica.lag), f"{replica.last_contact_seconds:.1f} s ago"
     return words.NOTHING, words.NOTHING
 
 

@@ -100,7 +100,7 @@ def _node(view: ClusterView, answer: MemberReport, x: float, y: float) -> _Node:
     leaders = [leader for leader in found if leader is not None]
     led = [group for group in status.groups if any(group is leader for leader in leaders)]
     replicas = [replica for leader in leaders for replica in leader.replicas if replica.id == id_]
-    lag = max((replica.lag_entries for replica in replicas), default=None)
+    lag = max((replica.lag for replica in replicas if replica.lag is not None), default=None)
     if led and not overview.several(view):
         return _Node(id_, "leader", "★", "leader", f"{id_} leads in term {led[0].term}", x, y)
     line, slow = _progress(status, lag), lag is not None and lag > LAG_ENTRIES

@@ -88,7 +88,7 @@ def test_the_leader_is_asked_that_another_node_follows(monkeypatch):
             "K4: a learner, receives a snapshot: 1.0 of about 5.0 MiB",
         ),
         (members("K1", K4=None), "K4: a learner, no contact yet"),
-        (members("K1", K4=120), "K4: a learner, 120 entries behind"),
+        (members("K1", K4=120), "K4: a learner, lacks 120 entries"),
         (members("K1", K4=0), "K4: a learner, caught up"),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_created_group_that_gets_no_leader_is_told_after_a_while(cluster):
     cluster.run(1)
     assert host.status().state == "serving"
     assert cluster.run(20, lambda: host.status().state == "leaderless")
-    assert "no leader is known for group 1, 2" in host.status().problem
+    assert "no leader is known for groups 1 and 2" in host.status().problem
     for id_ in MEMBERS:
         cluster.nodes[id_].medium.full = False
     assert cluster.run(20, lambda: cluster.has(3) and host.status().state == "serving")
@@ -152,7 +152,7 @@ def test_groups_that_are_created_later_do_not_end_the_time_of_those_before(clust
     assert cluster.run(2, lambda: drained(4))
     assert host.status().state == "serving"
     assert cluster.run(20, lambda: host.status().state == "leaderless")
-    assert "no leader is known for group 1, 2" in host.status().problem
+    assert "no leader is known for groups 1 and 2" in host.status().problem
 
 
 def test_a_created_group_owns_no_slot(cluster):

@@ -60,6 +60,20 @@ def test_the_last_node_of_three_is_leaderless_and_says_which_links_it_lacks(trio
     assert host(trio, leader).obstacle(0) == f"no link to {others}"
 
 
+def test_the_lag_of_a_node_that_died_before_the_election_is_unknown(trio):
+    """It has answered no message of the new leader, which knows nothing of its log."""
+    [dead] = trio.leaders()
+    trio.nodes[dead].crash()
+    assert trio.run(20, lambda: len(trio.leaders()) == 1 and set(states(trio)) == {"serving"})
+    [leader] = trio.leaders()
+    [follower] = {"K1", "K2", "K3"} - {leader, dead}
+
+    def lags():
+        return {member.id: member.lag_entries for member in status(trio, leader).members}
+
+    assert trio.run(5, lambda: lags() == {leader: None, dead: None, follower: 0})
+
+
 def test_a_node_that_was_removed_while_it_was_cut_off_says_so(trio):
     """Its log does not have the change: the members that refuse its links tell it."""
     removed = sorted({"K1", "K2", "K3"} - set(trio.leaders()))[-1]

@@ -140,6 +140,13 @@ def test_the_first_group_is_named_once_there_is_another() -> None:
     assert journal.latest(1)[0].text == "switched group 0 to the voters K1"
 
 
+def test_a_cluster_that_is_formed_with_several_groups_names_the_first_at_once() -> None:
+    journal = Journal(lambda: 5.0)
+    journal.note("cluster_formed", {"cluster": "cafe", "members": 3, "groups": 3})
+    journal.note("configuration_changed", {"group": 0, "voters": ["K1"], "learners": [], "joint": False})
+    assert journal.latest(1)[0].text == "switched group 0 to the voters K1"
+
+
 def test_the_same_again_is_counted() -> None:
     clock = HostClock()
     journal = Journal(clock.wall_seconds)

@@ -80,6 +80,16 @@ def test_status_is_read_at_the_scrape() -> None:
     assert found["disk_full"] == 0
 
 
+def test_a_lag_that_the_leader_does_not_know_is_not_exposed() -> None:
+    """A node that is down since before the election would seem to lack the whole log."""
+    node = Node()
+    unheard = replace(REPLICA, state="probe", match_index=0, lag_entries=9)
+    node.metrics.sources.node = StatusOf(replace(STATUS, groups=(replace(GROUP, replicas=(unheard,)),)))
+    found = node.scrape()
+    assert "raft_follower_lag_entries{group=0,peer=K2}" not in found
+    assert found["raft_peer_last_contact_timestamp_seconds{group=0,peer=K2}"] == 99.5
+
+
 def test_groups_are_counted_by_state() -> None:
     """Each group once; the leader of a group says whether a voter has no link or needs a snapshot."""
     node = Node()

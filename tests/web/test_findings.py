@@ -113,7 +113,7 @@ def test_a_follower_that_lags_in_many_groups_is_named_once_with_its_largest_lag(
 
     found = only(told, with_groups("K2", 20), with_groups("K3", 20))
 
-    assert found[:3] == (WARN, "K3", f"is {LAG_ENTRIES + 9} entries behind")
+    assert found[:3] == (WARN, "K3", f"lacks {LAG_ENTRIES + 9} entries")
 
 
 def test_a_group_without_a_leader_is_told_once():
@@ -206,7 +206,7 @@ def test_followers_that_are_behind_or_live_in_another_time():
         return report("K1", group={"replicas": (replica("K2"), replica("K3", **changed))})
 
     assert diagnose(view(led(lag_entries=LAG_ENTRIES, clock_offset_ms=CLOCK_OFFSET_MS), *WELL)).findings == ()
-    assert only(led(lag_entries=LAG_ENTRIES + 1), *WELL)[:3] == (WARN, "K3", "is 10001 entries behind")
+    assert only(led(lag_entries=LAG_ENTRIES + 1), *WELL)[:3] == (WARN, "K3", "lacks 10001 entries")
     assert (
         only(led(clock_offset_ms=-2500), *WELL)[2]
         == "its clock differs from the median of the voters' clocks by -2.5 s"
@@ -265,7 +265,7 @@ def test_what_is_under_way_is_no_alarm():
 
     assert found.severity == "good"
     assert [(f.severity, f"{f.subject}: {f.text}") for f in found.findings] == [
-        (NOTE, "K4: becomes a voter once it has caught up, 50 entries behind"),
+        (NOTE, "K4: becomes a voter once it has caught up, lacks 50 entries"),
         (
             NOTE,
             "cluster: its voters are being changed; decisions need a majority of the old and of the new ones",

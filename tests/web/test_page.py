@@ -17,7 +17,7 @@ from kraft.web.findings import diagnose
 from kraft.web.page import POLICY, render_page
 from kraft.web.report import Report
 from kraft.web.sections import sections
-from tests.web.reports import group, member, report, silent, view, without
+from tests.web.reports import group, member, replica, report, silent, view, without
 from tests.web.test_site import Browser, FakeNode
 
 HOSTILE = "\"'><script src=//x></script>&amp;"
@@ -130,7 +130,7 @@ def rows(part: str) -> list[list[str]]:
 def test_several_groups_are_sums_a_table_and_a_row_for_each_node():
     shown = view(*with_groups(3))
     parts = sections(shown, diagnose(shown))
-    assert "K1\N{NO-BREAK SPACE}1, K2\N{NO-BREAK SPACE}1, K3\N{NO-BREAK SPACE}1" in parts["groups"]
+    assert "K1:\N{NO-BREAK SPACE}1, K2:\N{NO-BREAK SPACE}1, K3:\N{NO-BREAK SPACE}1" in parts["groups"]
     assert "1 more" in parts["groups"]
     assert [row[:4] for row in rows(parts["group-table"])] == [
         [str(number), f"K{number + 1}", "16\u202f384", "1 more"] for number in range(3)
@@ -141,11 +141,28 @@ def test_several_groups_are_sums_a_table_and_a_row_for_each_node():
     assert parts["topology"].count(">leads 1<") == 3
 
 
+def test_a_node_that_looks_for_leaders_is_no_follower():
+    nodes = with_groups(2)
+    lost = [replace(each, leader="", role="precandidate", replicas=()) for each in nodes[0].status.groups]
+    shown = view(
+        replace(nodes[0], status=replace(nodes[0].status, groups=tuple(lost))), *map(silent, ("K2", "K3"))
+    )
+    assert rows(sections(shown, diagnose(shown))["nodes"])[0][3] == "looks for a leader"
+
+
+def test_a_lag_that_no_leader_knows_is_a_dash():
+    """K3 has not answered K1 since K1 leads."""
+    unheard = {"replicas": (replica("K2"), replica("K3", state="probe", match_index=0, lag_entries=120))}
+    shown = view(report("K1", group=unheard), report("K2"), report("K3"))
+    lags = [row[5] for row in rows(sections(shown, diagnose(shown))["nodes"])]
+    assert lags == [words.NOTHING, "0", words.NOTHING]
+
+
 def test_of_many_groups_only_those_with_a_problem_have_a_row():
     nodes = with_groups(20)
     shown = view(*nodes)
     parts = sections(shown, diagnose(shown))
-    assert "K1\N{NO-BREAK SPACE}7" in parts["groups"]
+    assert "K1:\N{NO-BREAK SPACE}7" in parts["groups"]
     assert rows(parts["group-table"]) == []
     assert "KRAFT GROUPS" in parts["group-table"]
     assert len(rows(parts["nodes"])) == 3

@@ -64,6 +64,14 @@ def test_a_lag_that_needs_attention():
     assert "lag 10\N{NARROW NO-BREAK SPACE}001" in picture
 
 
+def test_the_lag_of_a_follower_that_has_not_answered_its_new_leader_is_unknown():
+    """It is not the whole log."""
+    unheard = {"replicas": (replica("K2"), replica("K3", state="probe", match_index=0, lag_entries=20_000))}
+    picture = topology(view(report("K1", group=unheard), report("K2"), report("K3")))
+    assert kinds(picture)[1] == ["up replication", "up replication", "up link"]
+    assert "K3 is a follower, lag unknown." in said(picture)
+
+
 def test_learners_and_a_snapshot_on_its_way():
     four = {"learners": ("K4",), "replicas": tuple(replica(each) for each in ("K2", "K3", "K4"))}
     moving = TransferStatus("K1", "receive", 100, 1 << 20, 4 << 20, 2.0)

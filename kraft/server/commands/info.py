@@ -189,9 +189,9 @@ def _replicas(context: CommandContext) -> list[tuple[str, int, int, int]]:
         if member.id == host.id or member.id in leaders or not member.connected or not member.client:
             continue
         states = [each for group in groups for each in group.replicas if each.id == member.id]
-        behind = sum(each.lag_entries for each in states)
+        lag = sum(each.lag or 0 for each in states)
         contact = max((each.last_contact_seconds for each in states), default=0.0)
-        found.append((*split_address(member.client), _offset(context) - behind, int(contact)))
+        found.append((*split_address(member.client), _offset(context) - lag, int(contact)))
     return found
 
 

@@ -131,5 +131,6 @@ def _read_replicas(group: GroupStatus, readings: Readings, wall_seconds: float) 
     label = str(group.group)
     for replica in group.replicas:
         contact = wall_seconds - replica.last_contact_seconds
-        readings.set(declarations.RAFT_FOLLOWER_LAG, replica.lag_entries, label, replica.id)
+        if replica.lag is not None:
+            readings.set(declarations.RAFT_FOLLOWER_LAG, replica.lag, label, replica.id)
         readings.set(declarations.RAFT_PEER_LAST_CONTACT, contact, label, replica.id)

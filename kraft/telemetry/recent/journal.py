@@ -47,7 +47,7 @@ class Journal:
 
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         """Add the event if it is notable. Never raises."""
-        self._several = self._several or bool(fields.get("group"))
+        self._several = self._several or bool(fields.get("group")) or fields.get("groups", 1) != 1
         text, term = sentence(event, fields, several=self._several), fields.get("term")
         level = LEVELS.get(event, "info")
         entry = JournalEntry(self._wall_seconds(), level, event, text, mark=_mark(event, fields))
