@@ -1,13 +1,13 @@
 """Which group owns a slot, as this node knows it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from kraft.kv.created_groups import created_count
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.slot_map import MapState, saved_map, static_ranges
-from kraft.kv.slots import SLOTS, SlotState, SlotTable
+from kraft.kv.slots import SLOTS, SlotRange, SlotState, SlotTable, slot_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class SlotMap:
     `groups` counts all groups of the cluster, as far as this node knows: those that were created later as
     well. A node that joins a cluster takes its numbers. Nobody is served before, and then the number only
     grows. `plan` is the map in group 0, None before the first move; `sources` are the groups out of which it
-    plans a move. `view` is what this node has learned from the states of its replicas, None if that is
-    nothing. A replica may lag, so an owner may be one of before: the state of its group decides. `changes`
-    counts the views.
+    plans a move. `view` is what this node has learned from the states of its replicas, and from the replies
+    that tell of a move, None if that is nothing. A replica may lag, so an owner may be one of before: the
+    state of its group decides. `changes` counts the views, of which the `watchers` hear, by their group.
     """
 
     def __init__(self, founded: int = 1, created: int = 0) -> None:
@@ -40,6 +40,7 @@ class SlotMap:
         self.plan: MapState | None = None
         self.sources: frozenset[int] = frozenset()
         self.view: SlotView | None = None
+        self.watchers: dict[int, Callable[[], None]] = {}
 
     def join(self, founded: int) -> None:
         """The node is in a cluster that was formed with so many groups."""
@@ -81,10 +82,22 @@ class SlotMap:
             self.plan = plan = saved_map(keyspace.ledger)
             self.sources = frozenset([move.source for move in (plan.moves if plan else ())])
         if keyspace.slots is not None:
-            self._learn(group, keyspace.slots)
+            self._learn(group, keyspace.slots.ranges)
 
-    def _learn(self, group: int, table: SlotTable) -> None:
-        """The replica that claims a slot by the latest move says whose it is.
+    def taken(self, group: int, first: int, last: int, number: int) -> None:
+        """`group` has these slots by the move `number`, says its leader: the replica here may be late."""
+        self._learn(group, (SlotRange(first, last, SlotState.OWN, number),))
+
+    def taken_from(self, group: int, table: SlotTable, names: Iterable[object]) -> bool:
+        """Whether another group has a slot of `names` that is frozen in the `table` of `group`.
+
+        Then it is not thawed any more: a receiver that has taken slots over does not cancel their move.
+        """
+        frozen = [each for each in names if isinstance(each, bytes) and table.state(each) == SlotState.FROZEN]
+        return any(self.group_of(slot_of(key)) != group for key in frozen)
+
+    def _learn(self, group: int, parts: Iterable[SlotRange]) -> None:
+        """The group that claims a slot by the latest move has it.
 
         That a slot is gone is no claim: it may have gone on from there.
         """
@@ -93,14 +106,19 @@ class SlotMap:
         else:
             owners, epochs = list(self.view.owners), list(self.view.epochs)
         changed = False
-        for part in table.ranges:
-            for slot in range(part.first, part.last + 1) if part.state != SlotState.GONE else ():
+        for part in parts:
+            first, end = part.first, part.last + 1
+            if part.state == SlotState.GONE or min(epochs[first:end]) >= part.epoch:
+                continue
+            for slot in range(first, end):
                 if epochs[slot] < part.epoch:
                     changed = True
                     owners[slot], epochs[slot] = group, part.epoch
         if changed:
             self.changes += 1
             self.view = SlotView(tuple(owners), tuple(epochs), _ranges(owners))
+            for learned in tuple(self.watchers.values()):
+                learned()
 
 
 def _ranges(owners: Sequence[int]) -> tuple[tuple[int, int, int], ...]:

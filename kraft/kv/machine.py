@@ -110,7 +110,16 @@ class Machine(MachineState):
         """The same while keys are locked, or slots may be frozen or gone: only steps are done in any case."""
         replies: list[Reply] = []
         held_up = False
+        space = self.keyspace
+        prepared = space.transactions.prepared
         for command in commands:
+            if type(command) is Put and not (prepared or held_up):  # as in `apply`: saves three calls
+                slots = space.slots
+                if slots is None or slots.owns(command.key):
+                    self.revision += 1
+                    space.put(command.key, command.value, self.revision)
+                    replies.append("OK")
+                    continue
             if type(command) not in STEPS:
                 refused = CommandFailure.LOCKED if held_up else self.refused(command)
                 if refused is not None:

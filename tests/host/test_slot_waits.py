@@ -9,6 +9,7 @@ from kraft.host.requests.round import View
 from kraft.kv.commands import Flush, Freeze, Lock, Put, Release, Unfreeze
 from kraft.kv.replies import CommandFailure
 from kraft.kv.slots import SLOTS, slot_of
+from kraft.kv.transaction_reply import StepOutcome, transaction_reply
 from kraft.node.errors import Locked, NotOwner, TooManyWaiters, TooStale
 from tests.host.test_transaction_waits import SECONDS, Leader
 
@@ -80,6 +81,52 @@ def test_a_write_that_waited_for_a_slot_which_has_gone_is_certainly_not_done(sou
     source.turn()
     assert source.done == [[CommandFailure.NOT_OWNER]]
     assert source.machine.keyspace.get(AWAY) == b"a"
+
+
+def test_who_waits_goes_to_the_receiver_before_the_source_lets_go(source):
+    """The receiver has decided, and the step that tells the source takes another round."""
+    source.freeze()
+    source.ask(Put(AWAY, b"x"), Put(HERE, b"y"))
+    source.get(AWAY)
+    source.look()
+    assert source.done == []
+    source.slots.taken(1, SLOT, SLOT, 1)
+    source.clock.advance(0)
+    read, write = source.done
+    assert isinstance(read, NotOwner)
+    assert write == [CommandFailure.NOT_OWNER] * 2
+    source.ask(Put(AWAY, b"x"))
+    source.get(AWAY)
+    source.get(AWAY, stale=True)
+    source.look()
+    assert [type(each) for each in source.done[2:]] == [NotOwner, NotOwner, list]
+    assert source.sent == [], "nothing of it was logged"
+
+
+def test_a_prepare_waits_until_the_source_lets_go(source):
+    """What became of its transaction, the log says."""
+    source.freeze()
+    source.ask(source.prepare(1, AWAY))
+    source.slots.taken(1, SLOT, SLOT, 1)
+    source.clock.advance(0)
+    assert (source.done, source.sent) == ([], [])
+    source.release()
+    source.turn()
+    [[reply]] = source.done
+    assert transaction_reply(reply).outcome is StepOutcome.NOT_OWNER
+
+
+def test_other_frozen_slots_are_still_waited_for(source):
+    source.freeze()
+    source.freeze(2, slot_of(HERE))
+    source.slots.taken(1, SLOT, SLOT, 1)
+    source.ask(Put(HERE, b"y"))
+    source.get(HERE)
+    source.clock.advance(0)
+    assert source.done == []
+    source.slots.watchers[0]()
+    source.clock.advance(0)
+    assert source.done == []
 
 
 def test_writes_to_a_frozen_slot_keep_their_order(source):

@@ -5,7 +5,7 @@ import pytest
 from kraft.host.slots import SlotMap
 from kraft.kv import commands as kv
 from kraft.kv.machine import Machine
-from kraft.kv.slots import SLOTS
+from kraft.kv.slots import SLOTS, slot_of
 from kraft.kv.versions import MACHINE_VERSION
 from tests.host.trio import Trio
 
@@ -44,6 +44,24 @@ def test_the_slots_are_divided_evenly_until_one_moves(slots):
     assert [slots.share(group) for group in range(4)] == [(0, 5461), (5462, 10922), (10923, 16383), (0, -1)]
     for first, last, group in slots.ranges():
         assert slots.group_of(first) == slots.group_of(last) == group
+
+
+def test_a_reply_tells_who_has_the_slots_before_the_replica_here_knows(slots):
+    source, heard = machine(slots, 0, frozen(slots)), []
+    slots.watchers[0] = lambda: heard.append(slots.group_of(FIRST))
+    table = source.keyspace.slots
+    keys = [
+        next(key for key in map(b"%d".__mod__, range(100_000)) if slot_of(key) == slot)
+        for slot in (99, FIRST)
+    ]
+    assert not slots.taken_from(0, table, keys)
+    slots.taken(2, FIRST, LAST, 1)
+    assert heard == [2]
+    assert slots.taken_from(0, table, keys)
+    assert not slots.taken_from(0, table, keys[:1])
+    machine(slots, 2, *activated(slots))
+    assert heard == [2], "this is no news"
+    assert slots.ranges()[:3] == [(0, 99, 0), (100, 199, 2), (200, 5461, 0)]
 
 
 def test_the_receiver_of_a_move_has_the_slots_once_it_is_active(slots):

@@ -8,6 +8,7 @@ import pytest
 from kraft.host.requests import transaction_waits
 from kraft.host.requests.lock_waits import NOT_GIVEN, LockWaits
 from kraft.host.requests.transaction_waits import TransactionWaits
+from kraft.host.slots import SlotMap
 from kraft.kv.commands import AppendValue, Exec, Increment, Lock, Prepare, Put, Resolve, TransactionId
 from kraft.kv.machine import Machine
 from kraft.kv.replies import CommandFailure
@@ -30,7 +31,8 @@ class Leader:
         self.route = route = cast("Any", SimpleNamespace(target=""))
         self.to_wait = []
         this: Any = self
-        self.waits = TransactionWaits(0, raft, state, this, this, route, self.clock, SECONDS)
+        self.slots = SlotMap()
+        self.waits = TransactionWaits(0, raft, state, this, this, route, self.slots, self.clock, SECONDS)
         self.locks = LockWaits(state, self.waits, self.clock)
 
     def write(self, commands, size, done):

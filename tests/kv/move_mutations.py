@@ -224,6 +224,27 @@ MOVE_MUTATIONS = (
         "what has come is gone, and the counts say that it is there",
     ),
     _plant(
+        "a plain SET does not ask who owns its key",
+        "machine",
+        "                if slots is None or slots.owns(command.key):",
+        "                if True:",
+        "what is written in a slot that has gone is lost",
+    ),
+    _plant(
+        "a plain SET does not ask who has locked its key",
+        "machine",
+        "            if type(command) is Put and not (prepared or held_up):",
+        "            if type(command) is Put and not held_up:",
+        "a transaction over several groups overwrites it",
+    ),
+    _plant(
+        "a plain SET overtakes what is held up before it",
+        "machine",
+        "            if type(command) is Put and not (prepared or held_up):",
+        "            if type(command) is Put and not prepared:",
+        "commands of one client change their order",
+    ),
+    _plant(
         "hidden keys are counted",
         "keyspace",
         "len(self.records) if slots is None else max(0, len(self.records) - slots.hidden)",
@@ -237,6 +258,13 @@ def _plant_in_mover(
     name: str, file: str, line: str, mutated: str, why: str, test: str = "test_mover"
 ) -> TransactionMutation:
     mutation = Mutation(name, f"kraft/host/moves/{file}.py", line, mutated, why)
+    return TransactionMutation(mutation, f"tests/host/{test}.py", None)
+
+
+def _plant_in_waits(
+    name: str, file: str, line: str, mutated: str, why: str, test: str
+) -> TransactionMutation:
+    mutation = Mutation(name, f"kraft/host/{file}.py", line, mutated, why)
     return TransactionMutation(mutation, f"tests/host/{test}.py", None)
 
 
@@ -319,8 +347,8 @@ MOVER_MUTATIONS = (
     _plant_in_mover(
         "hidden keys are not swept",
         "sweeper",
-        "        if leads and not self._waits and self._left() is not None:",
-        "        if False:",
+        "        move = self._left() if leads and not self._waits else None",
+        "        move = None",
         "the memory of keys that have gone is never free",
     ),
     _plant_in_mover(
@@ -336,6 +364,54 @@ MOVER_MUTATIONS = (
         "        elif self._frozen_since and not frozen:",
         "        elif False:",
         "the alert for frozen slots goes on",
+    ),
+    _plant_in_waits(
+        "who waits for a slot waits until its source lets go",
+        "requests/transaction_waits",
+        "            return CommandFailure.NOT_OWNER if taken else refused",
+        "            return refused",
+        "a round more, in which nobody serves the slot",
+        "test_move_pauses",
+    ),
+    _plant_in_waits(
+        "who waits for a frozen slot is sent to a receiver that may cancel",
+        "slots",
+        "        return any(self.group_of(slot_of(key)) != group for key in frozen)",
+        "        return bool(frozen)",
+        "the request is refused by both groups, again and again",
+        "test_slot_waits",
+    ),
+    _plant_in_mover(
+        "the reply of the receiver is kept to the mover",
+        "attempt",
+        "        source.slots.taken(move.receiver, move.first, move.last, move.number)\n",
+        "",
+        "clients wait until the replica here has applied what the receiver has",
+        "test_move_pauses",
+    ),
+    _plant_in_waits(
+        "a step for which clients wait takes its turn",
+        "requests/writes",
+        "    if proposals.urgent:\n        return True\n",
+        "",
+        "slots are frozen for the time of two batches more",
+        "test_move_pauses",
+    ),
+    _plant_in_mover(
+        "what is copied and swept is under way all the time",
+        "move_source",
+        "        return min(self.clock.seconds() - begun, PAUSE_SECONDS_MAX)",
+        "        return 0.0",
+        "clients of all keys wait for it",
+        "test_move_pauses",
+    ),
+    _plant_in_mover(
+        "the leader looks for the keys that it has sent",
+        "sweeper",
+        "        if move.number in source.left:",
+        "        if False:",
+        "every move looks at all keys of its group twice",
+        "test_move_pauses",
     ),
     _plant_in_map(
         "several moves are planned on an old map",

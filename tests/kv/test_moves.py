@@ -177,6 +177,14 @@ def test_every_way_to_touch_a_key_asks_for_its_owner(source, receiver):
     assert (done.outcome, done.reason) == (StepOutcome.ABORTED, StepOutcome.NOT_OWNER)
 
 
+def test_a_write_of_a_locked_key_waits_in_a_group_whose_slots_have_moved_as_well(source, receiver):
+    moved(source, receiver)
+    prepare(source, t(1), kv.Put(STAYS, b"t"))
+    assert source.apply(NOW, [kv.Put(STAYS, b"x"), kv.Put(b"{x}2", b"y")]) == [CommandFailure.LOCKED] * 2
+    resolve(source, t(1))
+    assert source.apply(NOW, [kv.Put(STAYS, b"x"), kv.Put(b"{x}2", b"y")]) == ["OK", "OK"]
+
+
 def test_steps_of_a_transaction_wait_for_a_frozen_slot(source):
     freeze(source)
     assert prepare(source, t(1), kv.Put(KEY, b"x")).outcome == StepOutcome.LOCKED

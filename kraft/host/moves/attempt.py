@@ -17,6 +17,7 @@ from kraft.kv.slot_map import PlannedMove
 from kraft.kv.slots import SlotState
 
 REST_BYTES, REST_BYTES_MAX = 64 << 10, 8 << 20  # that may be left when the slots are frozen
+FROZEN_IMPORTS = 4  # that become one when the slots are frozen, as each costs their clients a round
 STILL_MAX = 4  # rounds in which no less was left than before, until twice as much may be left
 FREEZE_SECONDS = 0.2
 PAUSE_SECONDS = 0.001  # between two looks at keys of other slots
@@ -50,8 +51,10 @@ class MoveAttempt:
         self._ended = False
         self._copy: SourceCopy | None = None
         self._chunk = 0  # the number of the next Import
+        self._sent_at = 0.0  # when the last one was sent (monotonic seconds)
         self._frozen_at = 0.0  # when the Freeze was sent (monotonic seconds), 0 before that
         self._froze: MoveReply | None = None  # the reply of the source, which has its revision and stamp
+        self._taken = False  # the receiver has the slots
         self._obstacle = ""  # why the receiver did not activate the slots at once
         self._left = 0
         self._still = 0
@@ -70,12 +73,13 @@ class MoveAttempt:
 
     @property
     def frozen_since(self) -> float:
-        """When the slots were frozen (monotonic seconds), 0 before it is known that they are."""
-        return 0.0 if self._froze is None else self._frozen_at
+        """When the slots were frozen (monotonic seconds); 0 unless they are, as far as is known."""
+        return 0.0 if self._froze is None or self._taken else self._frozen_at
 
     def check_time(self) -> None:
         """End if the slots are frozen for too long."""
-        if self._frozen_at and self._source.clock.seconds() - self._frozen_at > FREEZE_SECONDS:
+        since = 0.0 if self._taken else self._frozen_at
+        if since and self._source.clock.seconds() - since > FREEZE_SECONDS:
             self._fail(self._obstacle or "the slots were frozen for too long")
 
     # -- the copy -------------------------------------------------------------------------------------
@@ -111,7 +115,8 @@ class MoveAttempt:
         if not self._frozen_at and copy.walked and self._may_freeze(copy.waiting_bytes):
             self._freeze()
             return
-        rows, tokens = copy.chunk(self._source.import_bytes)
+        most = self._source.import_bytes
+        rows, tokens = copy.chunk(FROZEN_IMPORTS * most if self._frozen_at else most)
         if self._froze is not None and not copy.waiting_bytes:
             self._activate(copy, self._froze, rows, tokens)
         elif rows or tokens:
@@ -143,7 +148,8 @@ class MoveAttempt:
 
     def _import(self, rows: tuple[Row, ...], tokens: tuple[Row, ...]) -> None:
         source, size = self._source, _bytes(rows) + _bytes(tokens)
-        source.throttle.spend(size, source.clock.seconds())
+        self._sent_at = source.clock.seconds()
+        source.throttle.spend(size, self._sent_at)
         source.counts.bytes += size
         step = Import(self.move.number, self._chunk, rows, tokens)
         self._ask(self.move.receiver, step, MoveOutcome.OPEN, self._imported, size)
@@ -153,7 +159,8 @@ class MoveAttempt:
         if reply.count != self._chunk:
             self._fail("another leader sends the same slots")
             return
-        self._send_after(self._source.throttle.wait(self._source.clock.seconds()))
+        source = self._source
+        self._send_after(max(source.throttle.wait(source.clock.seconds()), source.pause_after(self._sent_at)))
 
     # -- the change of the owner ----------------------------------------------------------------------
 
@@ -195,13 +202,22 @@ class MoveAttempt:
             self._obstacle = _OBSTACLES[reply.outcome]
             self._source.clock.call_later(RETRY_SECONDS, partial(self._send_activate, step))
         elif reply.outcome is MoveOutcome.ACTIVE:
-            move = self.move
-            release = Release(move.number, move.first, move.last, reply.count)
-            self._ask(self._source.group, release, MoveOutcome.RELEASED, self._released)
+            self._take_over(reply)
         else:
             self._fail(f"the receiver replied {reply.outcome.name}")
 
+    def _take_over(self, reply: MoveReply) -> None:
+        """The receiver has the slots: whoever waits for them here goes there, before the source lets go."""
+        move, source = self.move, self._source
+        source.observer.slots_frozen(source.group, source.clock.seconds() - self._frozen_at)
+        self._taken = True
+        source.slots.taken(move.receiver, move.first, move.last, move.number)
+        release = Release(move.number, move.first, move.last, reply.count)
+        self._ask(source.group, release, MoveOutcome.RELEASED, self._released)
+
     def _released(self, _: MoveReply) -> None:
+        if self._copy is not None:
+            self._source.left[self.move.number] = self._copy.sent()
         self._conclude(AttemptEnd.DONE, "")
 
     # -- steps ----------------------------------------------------------------------------------------

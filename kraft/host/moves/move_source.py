@@ -1,6 +1,6 @@
 """The source of moves: its state, and what its leader needs to carry them out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kraft.host.applied_state import AppliedState
 from kraft.host.key_indexes import KeyIndexes
@@ -15,11 +15,15 @@ from kraft.kv.slots import SlotRange
 from kraft.node.ports import Clock
 
 STEP_BYTES = 64  # of a step without rows, approximately
+PAUSE_SECONDS_MAX = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class MoveSource:
-    """The `group` out of which slots move. An Import has about `import_bytes` at most."""
+    """The `group` out of which slots move. An Import has about `import_bytes` at most.
+
+    `left` are the keys that were sent by moves that are over, by their number: they have to be swept.
+    """
 
     group: int
     state: AppliedState
@@ -31,6 +35,7 @@ class MoveSource:
     observer: HostObserver
     throttle: Throttle
     import_bytes: int
+    left: dict[int, list[bytes]] = field(default_factory=dict)
 
     @property
     def keyspace(self) -> Keyspace:
@@ -47,6 +52,14 @@ class MoveSource:
         """The slots of a move as the group has them, in ascending order."""
         table = self.keyspace.slots
         return [] if table is None else table.within(move.first, move.last)
+
+    def pause_after(self, begun: float) -> float:
+        """How long to do nothing after a step that began then (monotonic seconds), for the sake of clients.
+
+        Every node stores what moves, and a step takes the longer the busier they are. So what is copied and
+        swept is under way for half of the time, and the other half is for others.
+        """
+        return min(self.clock.seconds() - begun, PAUSE_SECONDS_MAX)
 
     def event(self, name: str, move: PlannedMove, **more: object) -> None:
         """Report what happened to a move."""

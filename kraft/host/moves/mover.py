@@ -160,6 +160,7 @@ class Mover:
     def _told(self, frozen: list[SlotRange], reply: MoveReply) -> None:
         number, first, last = frozen[0].move, frozen[0].first, frozen[-1].last
         if reply.outcome is MoveOutcome.ACTIVE:
+            self._source.slots.taken(frozen[0].peer, first, last, number)
             self._ask(self._source.group, Release(number, first, last, reply.count), self._settled)
         elif reply.outcome is MoveOutcome.CANCELLED:
             self._ask(self._source.group, Unfreeze(number, first, last), self._settled)

@@ -22,7 +22,7 @@ from kraft.kv.slots import MoveState, SlotState, SlotTable
 from kraft.node.status import MoveStatus
 
 COMMAND_BYTES = 64
-IMPORT_BYTES = 256 << 10  # of one Import, if a batch may have so many
+IMPORT_BYTES = 64 << 10  # of one Import, if a batch may have so many: each replica takes some ms to store it
 
 
 class Moves:
@@ -154,7 +154,7 @@ class Moves:
         return moving and group.raft.state.leads_with_commit
 
     def _made(self, group: Group) -> tuple[Mover, Sweeper]:
-        context, batch_bytes = self._context, self._batch_bytes
+        context = self._context
         source = MoveSource(
             group.id,
             group.state,
@@ -165,10 +165,9 @@ class Moves:
             self.counts,
             context.observer,
             self._throttle,
-            min(IMPORT_BYTES, batch_bytes),
+            min(IMPORT_BYTES, self._batch_bytes),
         )
-        sweeper = Sweeper(group.id, group.state, self._requests, self._indexes, context.clock, batch_bytes)
-        return Mover(source), sweeper
+        return Mover(source), Sweeper(source)
 
 
 _WORDS: dict[int, str] = {MoveState.OPEN: "copying", MoveState.ACTIVE: "active", MoveState.SWEEP: "cancelled"}

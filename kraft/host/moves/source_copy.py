@@ -89,6 +89,10 @@ class SourceCopy:
                 size += ROW_BYTES + len(key) + len(row.value or b"")
         return tuple(rows), tuple(self._next_tokens(most - size))
 
+    def sent(self) -> list[bytes]:
+        """The keys that the receiver has to have, in no order."""
+        return list(self._sent)
+
     def end(self) -> None:
         """Follow the changes of the source no more."""
         self.keyspace.note(None)

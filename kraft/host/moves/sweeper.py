@@ -2,47 +2,42 @@
 
 from functools import partial
 
-from kraft.host.applied_state import AppliedState
-from kraft.host.key_indexes import KeyIndexes
+from kraft.host.moves.move_source import MoveSource
 from kraft.host.requests.proposal import WriteOutcome
-from kraft.host.transactions.ports import GroupRequests
 from kraft.kv.commands import Sweep
 from kraft.kv.key_index import KeyIndex, Walk
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.slots import Move, MoveState, slot_of
-from kraft.node.ports import Clock
 
 WALKED_KEYS = 1000  # that one call looks at: some 0.5 ms
+SWEPT_KEYS = 250  # in one step: each replica takes some 1 ms to remove them
 PAUSE_SECONDS = 0.001  # between two looks at keys of other slots
 
 
 class Sweeper:
-    """Sweeps one group, a move at a time. It begins anew whenever something fails."""
+    """Sweeps one group, a move at a time. It begins anew whenever something fails.
 
-    def __init__(
-        self,
-        group: int,
-        state: AppliedState,
-        requests: GroupRequests,
-        indexes: KeyIndexes,
-        clock: Clock,
-        batch_bytes: int,
-    ) -> None:
-        self._group = group
-        self._state = state
-        self._requests = requests
-        self._indexes = indexes
-        self._clock = clock
-        self._batch_bytes = batch_bytes
+    What the leader that carried out a move has sent, it sweeps first. Any other one looks at all keys.
+    """
+
+    def __init__(self, source: MoveSource) -> None:
+        self._source = source
         self._walk: Walk | None = None
-        self._keys: list[bytes] = []  # that the walk has found
+        self._keys: list[bytes] = []  # that have to be removed, as far as they are known
         self._waits = False  # for the index, or for a step
 
     def tick(self, *, leads: bool) -> None:
         """One tick of the host passed."""
-        if leads and not self._waits and self._left() is not None:
-            self._waits = True
-            self._indexes.when_ready(self._group, KeyIndex, self._indexed)
+        move = self._left() if leads and not self._waits else None
+        if move is None:
+            return
+        self._waits = True
+        source = self._source
+        if move.number in source.left:
+            self._keys = source.left.pop(move.number)
+            self._go_on(source.keyspace, move)
+        else:
+            source.indexes.when_ready(source.group, KeyIndex, self._indexed)
 
     @property
     def is_idle(self) -> bool:
@@ -51,12 +46,12 @@ class Sweeper:
 
     def _left(self) -> Move | None:
         """A move of which hidden keys are left."""
-        table = self._state.machine.keyspace.slots
+        table = self._source.keyspace.slots
         moves = () if table is None else table.moves.values()
         return next((move for move in moves if move.state == MoveState.SWEEP), None)
 
     def _indexed(self) -> None:
-        keyspace, move = self._state.machine.keyspace, self._left()
+        keyspace, move = self._source.keyspace, self._left()
         index = keyspace.index
         if index is None or move is None:
             self._waits = False
@@ -66,35 +61,36 @@ class Sweeper:
 
     def _go_on(self, keyspace: Keyspace, move: Move) -> None:
         """Look at more keys, until enough are found for a step; each look is followed by a pause."""
-        walk = self._walk
-        if walk is None or self._state.machine.keyspace is not keyspace:
+        source, walk = self._source, self._walk
+        if source.keyspace is not keyspace:
             self._end()
             return
-        more = len(self._keys) < WALKED_KEYS
-        piece = walk.piece(WALKED_KEYS) if more else None
+        piece = None if walk is None or len(self._keys) >= SWEPT_KEYS else walk.piece(WALKED_KEYS)
         if piece is not None:
             self._keys += [key for key in piece if move.first <= slot_of(key) <= move.last]
-            self._clock.call_later(PAUSE_SECONDS, partial(self._go_on, keyspace, move))
+            source.clock.call_later(PAUSE_SECONDS, partial(self._go_on, keyspace, move))
         elif keys := self._next():
-            swept = partial(self._swept, keyspace, move)
-            self._requests.write(self._group, [Sweep(move.number, keys)], sum(map(len, keys)), swept)
+            swept = partial(self._swept, keyspace, move, source.clock.seconds())
+            source.requests.write(source.group, [Sweep(move.number, keys)], sum(map(len, keys)), swept)
         else:
             self._end()
 
     def _next(self) -> tuple[bytes, ...]:
-        """Keys of about one batch."""
-        keys, size = [], 0
-        while self._keys and size < self._batch_bytes:
+        """Keys for one step."""
+        keys: list[bytes] = []
+        size = 0
+        while self._keys and len(keys) < SWEPT_KEYS and size < self._source.import_bytes:
             keys.append(self._keys.pop())
             size += len(keys[-1])
         return tuple(keys)
 
-    def _swept(self, keyspace: Keyspace, move: Move, outcome: WriteOutcome) -> None:
+    def _swept(self, keyspace: Keyspace, move: Move, begun: float, outcome: WriteOutcome) -> None:
         table = keyspace.slots
         if not isinstance(outcome, list) or table is None or move.number not in table.moves:
             self._end()
         else:
-            self._go_on(keyspace, move)
+            pause = self._source.pause_after(begun)
+            self._source.clock.call_later(pause, partial(self._go_on, keyspace, move))
 
     def _end(self) -> None:
         if self._walk is not None:

@@ -22,13 +22,15 @@ class Proposals:
     """All proposals of one group. `waiting` holds those not logged yet; only this class changes it.
 
     They have `waiting_bytes` together. What waits is reported to `backpressure`. While `most` is not 0, no
-    more proposals are taken for a batch; a batch that is logged ends that.
+    more proposals are taken for a batch; a batch that is logged ends that. `urgent`: clients of other keys
+    wait for something, so that the next batch does not wait for the one before it.
     """
 
     def __init__(self, backpressure: Backpressure) -> None:
         self.waiting: deque[Proposal] = deque()
         self.waiting_bytes = 0
         self.most = 0
+        self.urgent = False
         self._backpressure = backpressure
         self._logged: deque[Batch] = deque()  # ascending by index, and therefore by term
         self._overtaken: list[Batch] = []
@@ -89,6 +91,8 @@ class Proposals:
                 size += proposal.size
         self.waiting_bytes -= removed
         self._backpressure.add(-number, -removed)
+        if not waiting:
+            self.urgent = False
         if self.most:
             self.requeue(taken[self.most :])
             del taken[self.most :]

@@ -70,7 +70,15 @@ class Requests:
             group, raft, state, rounds, self.leader_clock, self.proposer, route, coalescer, context, timing
         )
         self.transaction_waits = TransactionWaits(
-            group, raft, state, self.writes, self.reads, route, context.clock, timing.leader_wait
+            group,
+            raft,
+            state,
+            self.writes,
+            self.reads,
+            route,
+            context.slots,
+            context.clock,
+            timing.leader_wait,
         )
         self.lock_waits = LockWaits(state, self.transaction_waits, context.clock)
 
@@ -101,7 +109,7 @@ class Requests:
         if not (self.proposals.waiting or rounds.waiting):
             return
         if self._raft.state.leads:
-            if self._coalescer.under_way:
+            if self._coalescer.under_way and not self.proposals.urgent:
                 return
             if self.proposals.waiting:
                 self.writes.propose()

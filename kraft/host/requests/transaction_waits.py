@@ -12,7 +12,8 @@ of the client. Who waits too long is refused, and nothing of it was done.
 
 A frozen slot is about to move to another group. What wants it waits in the same way, until it is in use again
 or gone. Then a write replies NOT_OWNER, and a read is refused as `NotOwner`: whoever asked finds the group
-that has it now.
+that has it now. Nobody waits until this replica has applied that the slot is gone: once the node knows that
+the other group owns it, it does not come back by this move.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -27,7 +28,8 @@ from kraft.host.requests.read_rounds import read_at
 from kraft.host.requests.reads import Reads
 from kraft.host.requests.round import ReadDone, ReadOutcome, View
 from kraft.host.requests.writes import Writes
-from kraft.kv.commands import Command, Commit, Prepare
+from kraft.host.slots import SlotMap
+from kraft.kv.commands import URGENT, Command, Commit, Prepare
 from kraft.kv.footprint import Footprint, Name, declared, footprint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.replies import CommandFailure, Reply
@@ -122,6 +124,7 @@ class TransactionWaits:
         writes: Writes,
         reads: Reads,
         route: LeaderRoute,
+        slots: SlotMap,
         clock: Clock,
         seconds: float,
     ) -> None:
@@ -134,8 +137,10 @@ class TransactionWaits:
         self._writes = writes
         self._reads = reads
         self._route = route
+        self._slots = slots
         self._clock = clock
         self._seconds = seconds
+        slots.watchers[group] = self._owners_changed
         self._counted = 0  # writes of this node's clients that wait, here or at the leader
 
     def write(self, commands: Sequence[Command], size: int, done: WriteDone) -> None:
@@ -150,11 +155,14 @@ class TransactionWaits:
         """Another node sends writes to this one as the leader; they may wait here."""
         reply = partial(self._writes.reply, sender, message.request)
         commands = self._writes.admitted(message, reply)
-        if commands is not None:
-            deadline = self._clock.seconds() + min(
-                self._seconds, message.timeout_ms / 2000
-            )  # before the sender gives up
-            self._go_on(WaitingWrite(commands, len(message.commands), deadline, reply, remote=True))
+        if commands is None:
+            return
+        size, seconds = len(message.commands), min(self._seconds, message.timeout_ms / 2000)
+        if not URGENT.isdisjoint(map(type, commands)):
+            self._writes.write_soon(commands, size, reply)
+        else:  # it is over before the sender gives up
+            deadline = self._clock.seconds() + seconds
+            self._go_on(WaitingWrite(commands, size, deadline, reply, remote=True))
 
     def read(self, keys: KeysOfRead, done: ReadDone, fresh: bool) -> None:
         """As `Reads.read`; while a transaction may have changed one of `keys`, the read waits.
@@ -180,6 +188,9 @@ class TransactionWaits:
                 if writing.deadline <= now:
                     self._settle(writing, [CommandFailure.LOCKED] * len(writing.commands))
                     continue
+                if self._has_left(writing):
+                    self._settle(writing, [CommandFailure.NOT_OWNER] * len(writing.commands))
+                    continue
                 if _disjoint(writing.names, taken) and not self._blocked(writing.commands):
                     self._ask(writing)
             if _keeps_others(writing):
@@ -193,6 +204,7 @@ class TransactionWaits:
 
     def abandon(self) -> None:
         """The group stops: nobody waits any longer."""
+        self._slots.watchers.pop(self._group, None)
         writing, self.writing = self.writing, []
         reading, self.reading = self.reading, []
         for write in writing:
@@ -316,6 +328,28 @@ class TransactionWaits:
             refusal(_footprint(command), _own(command)) is CommandFailure.LOCKED for command in commands
         )
 
+    # -- slots that leave -----------------------------------------------------------------------------
+
+    def _owners_changed(self) -> None:
+        if self.writing or self.reading:
+            self._clock.call_soon(self.look)
+
+    def _has_left(self, writing: WaitingWrite) -> bool:
+        """Whether a command wants a slot that another group owns, as far as this node knows.
+
+        A step of a transaction waits for the log: what becomes of the transaction is decided there.
+        """
+        return not writing.locks and self._refused(writing.names) is CommandFailure.NOT_OWNER
+
+    def _refused(self, names: Collection[Name], *, whole: bool = False) -> CommandFailure | None:
+        """As `SlotTable.refusal`, if what is frozen here was not taken over by another group."""
+        table = self._state.machine.keyspace.slots
+        refused = None if table is None else table.refusal(names, whole=whole)
+        if table is not None and refused is CommandFailure.LOCKED:
+            taken = self._slots.taken_from(self._group, table, names)
+            return CommandFailure.NOT_OWNER if taken else refused
+        return refused
+
     # -- reads ----------------------------------------------------------------------------------------
 
     def _viewed(self, keys: KeysOfRead, done: ReadDone, outcome: ReadOutcome) -> None:
@@ -335,11 +369,10 @@ class TransactionWaits:
             done(outcome if refused is None else NotOwner(self._group))
 
     def _glanced(self, keys: KeysOfRead, done: ReadDone, outcome: ReadOutcome) -> None:
-        slots = self._state.machine.keyspace.slots
         refused = None
-        if slots is not None and isinstance(outcome, View):
+        if self._state.machine.keyspace.slots is not None and isinstance(outcome, View):
             names = keys()
-            refused = slots.refusal(names, whole=not names)
+            refused = self._refused(names, whole=not names)
         if refused is CommandFailure.LOCKED:
             self.read(keys, done, fresh=False)
         else:
@@ -368,13 +401,12 @@ class TransactionWaits:
     def _refusal(self, reading: WaitingRead) -> CommandFailure | None:
         """Why the read cannot be answered here; LOCKED: what it looks at may change, or has, unseen here."""
         space = self._state.machine.keyspace
-        transactions, slots = space.transactions, space.slots
-        refused = None
+        transactions, refused = space.transactions, None
         if not reading.keys:
-            moves = frozenset() if slots is None else slots.leaving
+            moves = frozenset() if space.slots is None else space.slots.leaving
             hidden = bool(moves & reading.moves) or not reading.holders.isdisjoint(transactions.prepared)
         else:
-            refused = None if slots is None else slots.refusal(reading.keys)
+            refused = self._refused(reading.keys)
             hidden = bool(transactions.prepared) and transactions.locks.hides(reading.keys)
         return CommandFailure.LOCKED if refused is None and hidden else refused
 

@@ -93,6 +93,14 @@ class Writes:
         self._proposals.add(Proposal(deadline, done, commands, size, now, scripted=scripted))
         self._turns.wake(self._group)
 
+    def write_soon(self, commands: Sequence[kv.Command], size: int, done: WriteDone) -> None:
+        """As `write`, but it does not wait for what was sent or logged before."""
+        if self._route.target and not self._raft.state.leads:
+            self.forward_to_wait(self._route.target, commands, size, done)
+        else:
+            self._proposals.urgent = True
+            self.write(commands, size, done)
+
     def forward_received(self, sender: str, message: Forward) -> None:
         """Another node sends writes to this one as the leader."""
         reply = partial(self.reply, sender, message.request)
@@ -148,12 +156,11 @@ class Writes:
         """Whether this leader may log another batch now; while one is in flight, only a large one."""
         if self.evaluated is not None or (self._script_waits and not self._all_applied):
             return False
-        state = self._raft.state
+        state, most = self._raft.state, self._timing.batch_bytes
         in_flight = self._proposals.in_flight(state.term)
-        if in_flight >= self._timing.batches_in_flight:
-            most = self._timing.batch_bytes
-            if in_flight >= LARGE_BATCHES_IN_FLIGHT or not _may_follow(state, self._proposals, most):
-                return False
+        few = in_flight < self._timing.batches_in_flight
+        if not (few or _may_follow(state, self._proposals, in_flight, most)):
+            return False
         return self._proposer.may_propose
 
     def propose(self) -> None:
@@ -180,27 +187,23 @@ class Writes:
                     self._evaluate(proposals)
                     continue
                 self._script_waits = False
-            if len(proposals) == 1:
-                commands = proposals[0].commands
-            else:
-                commands = [c for p in proposals for c in p.commands]
+            one = len(proposals) == 1
+            commands = proposals[0].commands if one else [c for p in proposals for c in p.commands]
             try:
                 logged = self._proposer.propose(commands)
             except EntryTooLarge as error:
-                self._divide(proposals, commands, error)
+                self._divide(proposals, commands, error.args[0])
                 continue
             if logged is None:
                 self._proposals.requeue(proposals)
                 break
             self._proposals.log(Batch(*logged, proposals, commands, self._clock.seconds()))
 
-    def _divide(
-        self, proposals: list[Proposal], commands: Sequence[kv.Command], error: EntryTooLarge
-    ) -> None:
+    def _divide(self, proposals: list[Proposal], commands: Sequence[kv.Command], most: int) -> None:
         """Let the halves of a batch that fits into no entry follow each other; refuse what fits into none."""
         self._proposals.most = len(proposals) // 2
         if len(proposals) == 1:
-            proposals = without_large(proposals[0], commands, error.args[0], self._clock)
+            proposals = without_large(proposals[0], commands, most, self._clock)
             self._observe("rejected", not proposals)
         self._proposals.requeue(proposals)
 
@@ -220,15 +223,13 @@ class Writes:
             for proposal in proposals:
                 self._clock.call_soon(partial(proposal.settle, Busy()))
             return
-        clock = self._leader_clock
-        self.evaluated = Evaluation(
-            self._state.machine,
-            clock.stamp(),
+        term, stamp, premature = (
             self._raft.state.term,
-            proposals,
-            evaluator,
-            group=self._group,
-            premature=clock.premature,
+            self._leader_clock.stamp(),
+            self._leader_clock.premature,
+        )
+        self.evaluated = Evaluation(
+            self._state.machine, stamp, term, proposals, evaluator, group=self._group, premature=premature
         )
         self._advance()
 
@@ -247,7 +248,7 @@ class Writes:
         try:
             logged = self._proposer.propose(evaluated.commands, evaluated.stamp) if leads else None
         except EntryTooLarge as error:
-            self._divide(evaluated.proposals, evaluated.commands, error)
+            self._divide(evaluated.proposals, evaluated.commands, error.args[0])
             self._turns.wake(self._group)
             return
         if logged is None:
@@ -335,11 +336,15 @@ class Writes:
             self._observer.proposal(self._group, outcome, count)
 
 
-def _may_follow(state: ReplicaState, proposals: Proposals, batch_bytes: int) -> bool:
-    """Whether what waits is large enough to be logged while other batches are in flight.
+def _may_follow(state: ReplicaState, proposals: Proposals, in_flight: int, batch_bytes: int) -> bool:
+    """Whether what waits is urgent, or large enough, to be logged while other batches are in flight.
 
     All of them must be what the links to a majority carry soon: what is not logged is certainly not done.
     """
+    if in_flight >= LARGE_BATCHES_IN_FLIGHT:
+        return False
+    if proposals.urgent:
+        return True
     size, waiting = min(batch_bytes, state.pace // 2), proposals.waiting_bytes
     if waiting < size and (waiting * LARGE_PART < batch_bytes or not proposals.has_waiting(LARGE_COMMANDS)):
         return False

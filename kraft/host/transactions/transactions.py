@@ -15,7 +15,7 @@ from kraft.host.transactions.optimistic import OptimisticTransaction
 from kraft.host.transactions.ports import Computation
 from kraft.host.transactions.recovery import TransactionRecovery
 from kraft.host.transactions.token_use import TokenUse
-from kraft.kv.commands import Command, Exec, TransactionId
+from kraft.kv.commands import URGENT, Command, Exec, TransactionId
 from kraft.node.errors import NoLeader, Stopping
 from kraft.node.ports import Clock
 from kraft.node.status import TransactionStatus
@@ -97,6 +97,8 @@ class Transactions:
             self._clock.call_soon(partial(done, Stopping() if self._stops else NoLeader(group)))
         elif waits:
             target.requests.transaction_waits.write(commands, size, done)
+        elif type(commands[0]) in URGENT:
+            target.requests.writes.write_soon(commands, size, done)
         else:
             target.requests.writes.write(commands, size, done)
 

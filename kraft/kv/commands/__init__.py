@@ -41,6 +41,7 @@ from kraft.kv.commands.keys import (
 from kraft.kv.commands.library import DeleteLibrary, FlushLibraries, Function, PutLibrary
 from kraft.kv.commands.lock import Extend, Guarded, Lock, Unlock
 from kraft.kv.commands.move import (
+    URGENT,
     Activate,
     Cancel,
     Close,
@@ -95,6 +96,7 @@ __all__ = [
     "LIFE_MS",
     "MAY_CALL",
     "UNBOUNDED",
+    "URGENT",
     "VALUE_BYTES_MAX",
     "Activate",
     "AddGroups",

@@ -147,3 +147,6 @@ class Close(msgspec.Struct, frozen=True, array_like=True, tag=108, gc=False):
 
 MoveCommand = Open | Import | Freeze | Activate | Cancel | Unfreeze | Release | Sweep | Close
 """The steps of a move. Each is applied whatever stands before it in its entry."""
+
+URGENT: frozenset[type] = frozenset((Freeze, Activate, Cancel, Unfreeze, Release))
+"""The steps during which clients wait for the slots."""
