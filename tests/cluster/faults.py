@@ -92,6 +92,8 @@ def under_faults(
     try:
         for fault in faults:
             progress()
+            if failures:
+                break
             fault(cluster, progress)
         progress()
     finally:

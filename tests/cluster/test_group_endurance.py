@@ -157,6 +157,8 @@ def append_over_groups(history, server, number, stop):
                         pipeline.watch(key)
                         before.append((READ, key, elements(pipeline.get(key))))
                         pipeline.multi()
+                except redis.WatchError:  # the connection was lost, and nothing has been appended yet
+                    continue
                 except redis.ResponseError as failure:
                     if str(failure).split()[0] not in ("BUSY", "CLUSTERDOWN", "TRYAGAIN", "No"):
                         raise
