@@ -19,6 +19,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import MovedError, RedisClusterException, SlotNotCoveredError
 
 from tests.cluster.faults import CALL_SECONDS
+from tests.cluster.harness import crowding
 from tests.cluster.load import PAUSE_SECONDS
 from tests.cluster.test_clients import node_environment, node_program
 from tests.cluster.test_group_endurance import NO_RETRY, SECONDS, History, explained, run, started
@@ -91,13 +92,13 @@ def benchmarks(program, servers, reports, stop):
     for server in itertools.cycle(servers):
         if stop.wait(1.0):
             return
-        what = ["-t", "set,get,incr", "-n", "2000", "-c", "6", "-q"]
+        what = ["-t", "set,get,incr", "-n", "500", "-c", "6", "-q"]
         reports.append(
             subprocess.run(
                 [program, "--cluster", "-p", str(server.client_port), *what],
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=120 * crowding(),
                 check=False,
             )
         )
