@@ -240,7 +240,7 @@ CROSS_GROUP_MUTATIONS = (
     _plant(
         "a read of a frozen slot is answered",
         _WAITS,
-        "            refused = None if slots is None else slots.refusal(reading.keys)",
+        "            refused = self._refused(reading.keys)",
         "            refused = None",
         "the receiver may own it already, and change it",
         test=_SLOTS,
@@ -248,7 +248,7 @@ CROSS_GROUP_MUTATIONS = (
     _plant(
         "a stale read of a frozen slot is answered",
         _WAITS,
-        "            refused = slots.refusal(names, whole=not names)",
+        "            refused = self._refused(names, whole=not names)",
         "            refused = None",
         "this replica never hears of a change in the receiver, however long ago that was",
         test=_SLOTS,
