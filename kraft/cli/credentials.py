@@ -2,8 +2,10 @@
 
 import getpass
 import os
+import warnings
 from dataclasses import dataclass
 
+from kraft.cli.failure import WrongUsage
 from kraft.resp.values import Error, Reply
 
 USER, PASSWORD = "KRAFT_USER", "KRAFT_PASSWORD"  # names
@@ -30,10 +32,20 @@ def credentials() -> LoginCredentials | None:
 
 
 def ask_for_password(user: str) -> None:
-    """Log in as `user` from now on; ask for the password at the terminal, unless the environment has one."""
+    """Log in as `user` from now on; ask for the password at the terminal, unless the environment has one.
+
+    Raises WrongUsage where there is no terminal. `getpass` would then take the first line of standard input,
+    which is a command.
+    """
     os.environ[USER] = user
-    if PASSWORD not in os.environ:
-        os.environ[PASSWORD] = getpass.getpass(f"password of {user}: ")
+    if PASSWORD in os.environ:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            os.environ[PASSWORD] = getpass.getpass(f"password of {user}: ")
+    except (getpass.GetPassWarning, EOFError):
+        raise WrongUsage(f"no password for {user}: set {PASSWORD}, as no terminal can be asked") from None
 
 
 def refusal(reply: Reply) -> str:

@@ -1,8 +1,12 @@
 """As which user the commands log in."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from kraft.cli.credentials import LoginCredentials, ask_for_password, credentials, refusal
+from kraft.cli.credentials import PASSWORD, USER, LoginCredentials, ask_for_password, credentials, refusal
 from kraft.resp.values import Error
 
 
@@ -47,3 +51,20 @@ def test_a_password_is_asked_for_unless_it_is_there(monkeypatch):
 def test_a_refusal_names_the_way_in(reply, reason):
     assert reason in refusal(reply)
     assert bool(refusal(reply)) is bool(reason)
+
+
+@pytest.mark.parametrize("stdin", ["get a\n", ""])
+def test_without_a_terminal_no_command_is_taken_for_the_password(stdin):
+    """In a session of its own, a process has no terminal: as from cron."""
+    command = [sys.executable, "-m", "kraft.cli.main", "shell", "--user", "root"]
+    assert {USER, PASSWORD}.isdisjoint(os.environ)
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, start_new_session=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].endswith(
+        "no password for root: set KRAFT_PASSWORD, as no terminal can be asked"
+    )
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
