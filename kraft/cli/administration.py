@@ -157,7 +157,9 @@ def run_drain(chosen: argparse.Namespace) -> int:
 def _change(chosen: argparse.Namespace, words: Sequence[str], outcome: str) -> int:
     """Give one KRAFT command, then print its outcome and the members."""
     with Administrator(chosen) as admin:
-        admin.order(*words, *(["FORCE"] if getattr(chosen, "force", False) else []))
+        with display().busy() as doing:
+            doing(f"kraft {words[0].lower()} {' '.join(words[1:])}: may take half a minute")
+            admin.order(*words, *(["FORCE"] if getattr(chosen, "force", False) else []))
         members = admin.members()
         told = [line(outcome), EMPTY] if outcome else []
         display().show(*told, *_blocks(members, admin.leader, admin.leaders()))

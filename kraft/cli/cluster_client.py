@@ -19,6 +19,7 @@ CONNECT_SECONDS = 2.0
 TIMEOUT_DEFAULT_SECONDS = 8.0  # for a reply: more than client.write_timeout and client.leader_wait together
 ADMIN_SECONDS = 40.0  # longer than a leader takes for one command
 PATIENCE = 2  # for how many timeouts a command that was not executed is tried again
+ADMIN_PATIENCE_SECONDS = 20.0  # the same for KRAFT commands: a node waits for a leader itself
 PAUSE_FIRST_SECONDS, PAUSE_MAX_SECONDS = 0.05, 1.0  # between two attempts
 MOVES_MAX = 8  # in a row; nodes that disagree about the leader agree after an election
 
@@ -123,8 +124,9 @@ class ClusterClient:
 
         Raises NoServer, TransactionLost or OutcomeUnknown. An interrupt closes the connection.
         """
-        timeout = max(self._timeout, ADMIN_SECONDS if words[0].upper() in ADMIN else 0.0)
-        deadline = self._clock() + PATIENCE * timeout
+        admin = words[0].upper() in ADMIN
+        timeout = max(self._timeout, ADMIN_SECONDS if admin else 0.0)
+        deadline = self._clock() + (ADMIN_PATIENCE_SECONDS if admin else PATIENCE * timeout)
         pauses, moves = _pauses(), MOVES_MAX
         while True:
             connection = self._ready(deadline)

@@ -175,15 +175,17 @@ def added(node: LocalNode, members: ClusterMembership) -> Iterator[Line]:
     """That the node votes, and commands to try."""
     voters, port, tls = members.voters, members.address[1], _tls_options(node)
     count = f"{len(voters)} voters ({' '.join(voters)})"
-    yield line(Span(node.id, STRONG), Span(" votes", GOOD), f": {count}; {growth.tolerance(node, members)}")
+    told, down = growth.outlook(node, members)
+    yield line(Span(node.id, STRONG), Span(" votes", GOOD), f": {count}; {told}")
     yield EMPTY
     yield line("Try:")
     yield _try(f"redis-cli{tls} -p {node.client_port} get greeting")
     yield _try(f"{_this_command()} status{tls} 127.0.0.1:{node.http_port}")
-    remove = f"printf 'kraft remove {node.id}\\r\\nquit\\r\\n' | nc 127.0.0.1 {port}"
+    leaver = down[0] if down else node.id
+    remove = f"printf 'kraft remove {leaver}\\r\\nquit\\r\\n' | nc 127.0.0.1 {port}"
     if tls:
-        remove = f"redis-cli{tls} -p {port} kraft remove {node.id}"
-    yield _try(remove, "# takes it out again")
+        remove = f"redis-cli{tls} -p {port} kraft remove {leaver}"
+    yield _try(remove, f"# if {leaver} stays down for good" if down else "# takes it out again")
 
 
 def _tls_options(node: LocalNode) -> str:

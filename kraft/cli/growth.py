@@ -58,18 +58,19 @@ def _without_leader(where: str, nodes: list[LocalNode]) -> str:
     return f"no node in {where} knows a leader: `kraft status 127.0.0.1:{up.http_port}` shows what is missing"
 
 
-def tolerance(node: LocalNode, members: ClusterMembership) -> str:
-    """How many losses the cluster survives now, by the reports of all its nodes."""
+def outlook(node: LocalNode, members: ClusterMembership) -> tuple[str, list[str]]:
+    """How many losses the cluster survives, as its nodes report, and the voters that are down."""
     answers = [_status(node)]
     answers += ask_all(others(answers), membership.ASK_SECONDS, local_cluster.http_access([node]))
     view = view_of(answers)
     groups = overview.groups(view) if view is not None else []
     if view is None or not groups:
-        return f"{node.id} does not answer: kraft status 127.0.0.1:{node.http_port}"
+        return f"{node.id} does not answer: kraft status 127.0.0.1:{node.http_port}", []
+    down = sorted(set(members.voters) - overview.working(view))
     text, voters = overview.tolerance(view, groups[0]), len(members.voters)
     if voters % 2 or overview.losses_survived(view, groups[0]) < (voters - 1) // 2:
-        return text
-    return f"{text}; with {voters + 1} voters it would be {voters // 2}"
+        return text, down
+    return f"{text}; with {voters + 1} voters it would be {voters // 2}", down
 
 
 def _ask(nodes: list[LocalNode]) -> ClusterMembership | None:

@@ -103,7 +103,7 @@ class _Placement:
         if leaving := self._ids("leaving"):
             told.append(line(f"{leaving}: without votes soon, as before a removal"))
         if self.settling:
-            told.append(line(f"votes are being moved: {self._left()}"))
+            told.append(line(self._left()))
         if groups := self._ids("leaderless"):
             many = "s" if "," in groups else ""
             told.append(line(f"group{many} {groups}: no vote is moved without a leader (kraft doctor)"))
@@ -120,11 +120,16 @@ class _Placement:
         return f"{text} in each group{short}"
 
     def _left(self) -> str:
-        if self.steps == 0:
-            unable = self._ids("unable")
-            named = f"{unable} (kraft doctor says why)" if unable else "nodes that have not caught up"
-            return f"what is left waits for {named}"
-        return "1 step is left" if self.steps == 1 else f"{self.steps} steps are left"
+        unable = self._ids("unable")
+        if self.steps:
+            left = "1 step is left" if self.steps == 1 else f"{self.steps} steps are left"
+        elif unable:
+            left = f"what is left waits for {unable} (kraft doctor says why)"
+        elif self.facts.get("changing", 1):  # an older node does not tell
+            left = "what is left waits for nodes that have not caught up"
+        else:
+            return "no vote has to be moved; the leader of group 0 is about to confirm that"
+        return f"votes are being moved: {left}"
 
     def _ids(self, name: str) -> str:
         """The ids that the node tells under `name`, which an older one may leave out."""

@@ -115,6 +115,26 @@ def test_a_read_whose_reply_is_lost_is_sent_again(cluster):
     assert [node.received for node in cluster.nodes] == [[tuple(GET)], [tuple(GET)], []]
 
 
+@pytest.mark.parametrize(("wait", "attempts"), [(30.0, 1), (0.0, 2)])
+def test_a_command_for_which_a_node_has_waited_long_is_not_tried_again(wait, attempts, cluster):
+    """It waits for a leader itself: several times half a minute would be silence."""
+    client, answer = cluster.client("K1"), cluster["K1"].answer
+    tried: list[float] = []
+
+    def late(words):
+        if words[1] != b"REMOVE":
+            return answer(words)
+        cluster.now += wait
+        tried.append(cluster.now)
+        return NO_LEADER if wait or len(tried) == 1 else "OK"
+
+    for node in cluster.nodes:
+        node.answer = late
+    reply = client.call([b"KRAFT", b"REMOVE", b"K3"])
+    assert len(tried) == attempts
+    assert reply == (NO_LEADER if wait else "OK")
+
+
 def test_a_reply_that_promises_that_nothing_was_done_leads_to_another_attempt(cluster):
     """During an election: CLUSTERDOWN, until there is a leader."""
     client = cluster.client("K1", "K2", "K3")

@@ -8,6 +8,7 @@ import pytest
 from kraft.cli import growth, membership
 from kraft.cli.children import Departures
 from kraft.cli.client import ErrorReply
+from kraft.cli.demo import added
 from kraft.cli.failure import Failure
 from kraft.cli.growth import add_node, progress
 from kraft.cli.local_cluster import create_standby, find_or_create, present
@@ -186,3 +187,27 @@ def test_a_refusal_is_told_in_the_words_of_the_cluster(cluster_of_one, monkeypat
     with pytest.raises(Failure, match="K2 runs, but was not added: ERR a change is under way"):
         add_node(cluster_of_one, None, PlainDisplay(io.StringIO()))
     assert node.orders == [("KRAFT", "ADD", "K2", "127.0.0.1", "30002")]
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_who_adds_a_node_is_told_what_the_cluster_survives_and_whom_to_take_out(down, http_nodes, tmp_path):
+    """A voter that is down counts for nothing: it should go, and not the new node."""
+    nodes = find_or_create(tmp_path, 4, None)
+    voters = tuple(node.id for node in nodes)
+
+    def told(id_):
+        def made(found):
+            linked = tuple(replace(each, connected=not (down and each.id == "K3")) for each in found)
+            return report(id_, members=linked, group={"voters": voters})
+
+        return made
+
+    at = http_nodes.start(K1=told("K1"), K2=told("K2"), K3=None if down else told("K3"), K4=told("K4"))
+    new = replace(nodes[3], http_port=int(at["K4"].rpartition(":")[2]))
+    shown = [each.text for each in added(new, members(*voters))]
+    survives = "K3 is missing: the cluster must not lose another voter"
+    if not down:
+        survives = "the cluster survives the loss of 1; with 5 voters it would be 2"
+    assert shown[0] == f"K4 votes: 4 voters (K1 K2 K3 K4); {survives}"
+    assert f"'kraft remove {'K3' if down else 'K4'}\\r\\n" in shown[-1]
+    assert shown[-1].endswith("# if K3 stays down for good" if down else "# takes it out again")

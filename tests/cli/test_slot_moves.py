@@ -302,6 +302,20 @@ def test_the_placement_of_votes_is_shown(cluster: Cluster, capsys: pytest.Captur
             ],
         ),
         (
+            placed(1, 0, changing=1),
+            [
+                "3 nodes are to vote in each group, of which there are 2",
+                f"{MOVED} what is left waits for nodes that have not caught up",
+            ],
+        ),
+        (
+            placed(1, 0, changing=0),
+            [
+                "3 nodes are to vote in each group, of which there are 2",
+                "no vote has to be moved; the leader of group 0 is about to confirm that",
+            ],
+        ),
+        (
             placed(1, 1, replication=b"all", leaving=[b"K2"], unable=[b"K2"]),
             [
                 "every member is to vote in every group",

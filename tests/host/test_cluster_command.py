@@ -178,8 +178,17 @@ def test_a_leader_that_is_lost_before_anything_was_changed_leaves_no_doubt():
     leaders.rehearsals[1] = Uncertain()
     assert isinstance(leaders.change(ADD), AdminRefused)
     leaders.rehearsals[1] = NoLeader(1)
-    assert leaders.change(ADD) is leaders.rehearsals[1]
+    told = str(leaders.change(ADD))
+    assert told.startswith("nothing was done: without a leader no group can change its members. Start the ")
+    assert told.endswith(" (group 1)")
     assert leaders.changed() == []
+
+
+def test_a_cluster_without_any_leader_may_have_one_in_a_moment():
+    """So the command is not refused for good, and a client tries it again."""
+    leaders = Leaders()
+    leaders.rehearsals = {group: NoLeader(group) for group in range(3)}
+    assert leaders.change(ADD) is leaders.rehearsals[0]
 
 
 def test_results_are_joined():

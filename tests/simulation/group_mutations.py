@@ -198,6 +198,22 @@ GROUP_MUTATIONS = (
         test=_PLACED,
     ),
     Mutation(
+        "votes of a node move although it cannot be removed",
+        "kraft/host/placement/placement_commands.py",
+        "        if not stuck:\n",
+        "        if True:\n",
+        "a removal that is refused changes nothing",
+        test=_PLACED,
+    ),
+    Mutation(
+        "a node that stays does not get its votes back",
+        "kraft/host/placement/placement_commands.py",
+        "settling=state.settling or stays)",
+        "settling=state.settling)",
+        "a removal that is refused changes nothing for long",
+        test=_PLACED,
+    ),
+    Mutation(
         "votes go to nodes that cannot take them",
         "kraft/host/placement/replica_plan.py",
         "self._open = [node for node in self._staying if node.available]",

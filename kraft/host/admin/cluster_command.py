@@ -25,9 +25,13 @@ from kraft.node.admin import (
     TakeSnapshot,
     Verify,
 )
-from kraft.node.errors import AdminRefused, Refused, Uncertain
+from kraft.node.errors import AdminRefused, NoLeader, Refused, Uncertain
 
 NAMED_MAX = 3  # groups in a refusal
+LEADERLESS = (
+    "without a leader no group can change its members. Start the nodes that are down; if the majority of a "
+    "group is lost for good, only a restore or `kraft recover` helps"
+)
 # A leader that has not noticed the start yet would take the node for the member that is there already.
 OTHER_NODE = "not all leaders know yet that the node was started anew: repeat the command in a moment"
 
@@ -173,6 +177,9 @@ def _failure(outcomes: Outcomes, *, changed: bool) -> Exception | None:
     refused = {group: str(each) for group, each in failed.items() if isinstance(each, AdminRefused)}
     others = [each for group, each in failed.items() if group not in refused]
     begun = changed and len(failed) < len(outcomes)
+    leaderless = [group for group, each in failed.items() if isinstance(each, NoLeader)]
+    if leaderless and len(leaderless) == len(failed) < len(outcomes) and not changed:
+        return AdminRefused(f"nothing was done: {LEADERLESS} ({named(leaderless)})")
     if any(isinstance(each, Uncertain) or not isinstance(each, Refused) for each in others):
         return (
             Uncertain()

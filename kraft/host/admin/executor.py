@@ -60,6 +60,7 @@ from kraft.peerwire.messages import Admin, AdminReply, Message
 from kraft.raft.errors import NotLeading
 
 ADMIN_SECONDS = 30.0  # the longest wait for a command: a new node has to be dialled
+REHEARSAL_SECONDS = 10.0  # of a removal, for which no node has to be dialled: for a leader to be elected
 HOLD_SECONDS = 5.0  # for a hold and its marker
 CHECKPOINT_SECONDS = 900.0  # for those that wait for a checkpoint: a million keys take most of a minute
 
@@ -152,6 +153,8 @@ class AdminExecutor:
 
     def _ask(self, deadline: float, group: int, command: AdminCommand, done: AdminDone) -> None:
         """Let the leader of `group` carry out `command` before `deadline` (monotonic seconds)."""
+        if isinstance(command, Rehearse) and isinstance(command.command, Remove):
+            deadline = min(deadline, self._clock.seconds() + REHEARSAL_SECONDS)
         if not self._requests.add(PendingCommand(deadline, done, command, group)):
             self._clock.call_soon(partial(done, Busy()))
 

@@ -6,6 +6,8 @@ The node that is asked lets group 0 log what is wanted. The leader of group 0 th
 from collections.abc import Callable
 from functools import partial
 
+from msgspec.structs import replace
+
 from kraft.host.membership import targets
 from kraft.host.placement.placement_view import PlacementView
 from kraft.host.placement.replica_plan import ReplicaPlan
@@ -35,6 +37,7 @@ from kraft.raft.membership.configuration import MEMBERS_MAX
 COMMAND_BYTES = 64
 AGAIN_SECONDS = 0.1  # between two looks at the votes of a node that leaves
 TELL_SECONDS = 3.0  # in which this node has to tell what group 0 says
+LOOK_SECONDS, PLAN_AGAIN_SECONDS = 5.0, 0.5  # for nodes that can take its votes to be seen; between two plans
 LEAVE_SECONDS = 18.0  # for its votes to move: an administrator waits for half a minute at most
 STEPS_TOLD = 256  # in one reply
 OWN = "the cluster places votes itself: KRAFT REPLICATION ALL first"
@@ -42,6 +45,10 @@ ALL = "every member votes in every group, so there is nothing to place: KRAFT RE
 RETURNING = (
     "all members are getting their votes back, which waits for those that are down: KRAFT REPLICATION shows "
     "when settling is over"
+)
+_LEADERLESS = (
+    "without a leader no group can change its voters (group {}). Start the nodes that are down; if the "
+    "majority of a group is lost for good, only a restore or `kraft recover` helps"
 )
 VOTERS_SAFE = 3  # the fewest of which one may be lost
 CHANGES = "somebody else has changed the placement meanwhile: repeat the command"
@@ -192,9 +199,8 @@ class PlacementCommands:
         elif isinstance(command, Add):  # it gets its votes by a rebalancing, not in all groups
             proceed(Add(command.id, command.address, learner=True, force=command.force), done)
         elif isinstance(command, Remove) and not command.force and command.id in self._view.members:
-            until = self._clock.seconds() + LEAVE_SECONDS
-            marked = partial(self._left, command, until, proceed, done)
-            self._mark(state, command.id, marked, leaves=True)
+            until = self._clock.seconds() + LOOK_SECONDS
+            self._rehearse(command, state, until, proceed, done)
         else:
             proceed(command, done)
 
@@ -215,6 +221,44 @@ class PlacementCommands:
         leaving = tuple(sorted([*others, node])) if leaves else others
         self._log(ChangePlacement(state.version, state.replication, state.settling, leaving), done)
 
+    def _rehearse(
+        self, command: Remove, state: PlacementState, until: float, proceed: Proceed, done: AdminDone
+    ) -> None:
+        """Plan without a node that is to be removed, and change nothing yet."""
+        without = replace(state, leaving=(*state.leaving, command.id))
+        planned = partial(self._leave, command, state, until, proceed, done)
+        self._view.plan(without, len(self._view.groups), balance=False, done=planned)
+
+    def _leave(
+        self,
+        command: Remove,
+        state: PlacementState,
+        until: float,
+        proceed: Proceed,
+        done: AdminDone,
+        plan: ReplicaPlan,
+    ) -> None:
+        """Let other nodes have the votes of the node, if all of them can be moved: a leader may be missing
+        for a moment.
+        """
+        keeping = {step.group for step in plan.steps if command.id in step.voters}
+        keeping.update(plan.stuck, self._view.leaderless)
+        stuck = sorted(keeping.intersection(self._view.counting_on(command.id)))
+        now = self._clock.seconds()
+        if not stuck:
+            marked = partial(self._left, command, now + LEAVE_SECONDS, proceed, done)
+            self._mark(state, command.id, marked, leaves=True)
+        elif now >= until:
+            done(AdminRefused(self._indispensable(command.id, stuck)))
+        else:
+            again = partial(self._rehearse, command, state, until, proceed, done)
+            self._clock.call_later(PLAN_AGAIN_SECONDS, again)
+
+    def _indispensable(self, node: str, groups: list[int]) -> str:
+        """That groups need the vote of a node, and why no other one has it yet."""
+        count = f"{len(groups)} groups" if len(groups) > 1 else f"group {groups[0]}"
+        return f"{count} could not do without the vote of {node} yet: {self._hindrance(node)}"
+
     def _left(
         self, command: Remove, until: float, proceed: Proceed, done: AdminDone, outcome: AdminOutcome
     ) -> None:
@@ -225,9 +269,7 @@ class PlacementCommands:
         elif not counting:
             proceed(command, partial(self._removed, command, done))
         elif self._clock.seconds() >= until:
-            count = f"{len(counting)} groups" if len(counting) > 1 else f"group {counting[0]}"
-            text = f"{count} could not do without the vote of {command.id} yet: "
-            self._removed(command, done, AdminRefused(text + self._hindrance(command.id)))
+            self._removed(command, done, AdminRefused(self._indispensable(command.id, counting)))
         else:
             again = partial(self._left, command, until, proceed, done, outcome)
             self._clock.call_later(AGAIN_SECONDS, again)
@@ -235,27 +277,28 @@ class PlacementCommands:
     def _hindrance(self, leaving: str) -> str:
         """Why votes of the node that leaves may have stayed, and what to do."""
         if groups := self._view.leaderless:
-            named = ", ".join(map(str, groups))
-            return (
-                f"without a leader no group can change its voters (group {named}). Start the nodes that are "
-                "down; if the majority of a group is lost for good, only a restore or `kraft recover` helps"
-            )
+            return _LEADERLESS.format(", ".join(map(str, groups)))
         unable = [id_ for id_ in self._view.unable if id_ != leaving]
         if unable:
             return f"{', '.join(unable)} can take no vote now. See `kraft doctor`, and repeat it then"
         return "repeat it, or see what hinders it in the event votes_not_moved in the log"
 
     def _removed(self, command: Remove, done: AdminDone, outcome: AdminOutcome) -> None:
-        """It is removed, or stays: in either case nobody of that name leaves any more."""
+        """It is removed, or stays: in either case nobody of that name leaves any more.
+
+        If it stays, it gets as many votes as the others have: some of its own may have gone.
+        """
         if isinstance(outcome, AdminRefused) or outcome == "OK":
-            self._read(0, partial(self._unmark, command.id, partial(done, outcome)))
+            stays = outcome != "OK"
+            self._read(0, partial(self._unmark, command.id, stays, partial(done, outcome)))
         else:
             done(outcome)
 
-    def _unmark(self, node: str, over: Callable[[], None], seen: ReadOutcome) -> None:
+    def _unmark(self, node: str, stays: bool, over: Callable[[], None], seen: ReadOutcome) -> None:
         if isinstance(seen, View):
             state = saved_placement(seen.keyspace.ledger)
-            self._mark(state, node, lambda _: over(), leaves=False)
+            settling = replace(state, settling=state.settling or stays)
+            self._mark(settling, node, lambda _: over(), leaves=False)
         else:
             over()  # as in `Placer`, which does it otherwise
 
