@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from kraft.kv.keyspace import Keyspace
-from kraft.kv.ledger import Ledger
+from kraft.kv.ledger import Ledger, LedgerKind, ledger_key
 from kraft.kv.lock_table import LockTable
 from kraft.kv.record import EXPIRY_OVERHEAD_BYTES, Record, record_bytes
 from kraft.kv.removals import Removals, bucket_of
@@ -21,7 +21,7 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
     """The records of `base` that live at `stamp`, and changes of them: `kept` ones, and those since then.
 
     `touched` has what was found for each key that was looked at since `keep`, None for a missing one, and
-    `_now` what such a key holds now. The journal has what changed keys were before, since `keep`, `hold` or
+    `now` what such a key holds now. The journal has what changed keys were before, since `keep`, `hold` or
     `drop`: None as the key stands for all of them.
     """
 
@@ -35,8 +35,8 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         "_kept",
         "_kept_cleared",
         "_locks",
-        "_now",
         "_stamp",
+        "now",
         "touched",
     )
 
@@ -49,7 +49,7 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
     ) -> None:
         """So many keys of `base` are `due` at the stamp. Keys that are locked in `locks` never are."""
         self.touched: dict[bytes, Record | None] = {}
-        self._now: dict[bytes, Record | None] = {}
+        self.now: dict[bytes, Record | None] = {}
         self._base = base
         self._locks = locks
         self._stamp = stamp
@@ -63,16 +63,23 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
 
     def get(self, key: bytes, default: Any = None) -> Any:
         """The record of a key."""
-        record = self._now.get(key, _ABSENT)
+        record = self.now.get(key, _ABSENT)
         if record is _ABSENT:
-            record = self._look(key)
+            record = self.look(key)
         return default if record is None else record
 
-    def _look(self, key: bytes) -> Record | None:
-        """The record of a key that has not been looked at."""
+    def peek(self, key: bytes) -> Record | None:
+        """The record of a key, which does not count as looked at by that."""
+        record: Record | None = self._changed.get(key, _ABSENT)
+        if record is _ABSENT:
+            return None if self._cleared else self._before(key)
+        return record
+
+    def look(self, key: bytes) -> Record | None:
+        """The record of a key that is not in `now`."""
         if self._cleared:  # whatever was there
             return None
-        record = self._now[key] = self.touched[key] = self._before(key)
+        record = self.now[key] = self.touched[key] = self._before(key)
         return record
 
     def _before(self, key: bytes) -> Record | None:
@@ -118,7 +125,7 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         """Put a record in place of the one that `get` has found. None is a missing one."""
         changed = self._changed
         self._journal.append((key, changed.get(key, _ABSENT), found))
-        self._now[key] = changed[key] = record
+        self.now[key] = changed[key] = record
         if found is None or record is None:
             self._added[1] += (found is None) - (record is None)
 
@@ -148,23 +155,22 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
 
     def clear(self) -> None:
         """Remove every record, without a look at them."""
-        self._journal.append((None, (self._changed, self._cleared), self._now))
-        self._changed, self._now = {}, {}
+        self._journal.append((None, (self._changed, self._cleared), self.now))
+        self._changed, self.now = {}, {}
         self._cleared = True
         self._added[1] = -len(self._base)
 
     def keep(self) -> None:
         """What changed is what comes before from now on."""
+        if not (self.now or self._cleared):  # nothing has been looked at
+            return
         if self._cleared:
             self._kept, self._kept_cleared = self._changed, True
             self._changed, self._cleared = {}, False
         elif self._changed:
             self._kept.update(self._changed)
             self._changed = {}
-        if self.touched:
-            self.touched = {}
-        if self._now:
-            self._now = {}
+        self.touched, self.now = {}, {}
         self.hold()
 
     def hold(self) -> None:
@@ -179,9 +185,9 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         for key, before, found in reversed(self._journal):
             if key is None:
                 self._changed, self._cleared = before
-                self._now = found
+                self.now = found
                 continue
-            self._now[key] = found
+            self.now[key] = found
             if before is _ABSENT:
                 del self._changed[key]
             else:
@@ -189,7 +195,7 @@ class OverlaidRecords(MutableMapping[bytes, Record]):
         self._journal = []
         self._added[1] = self._added[0]
         while len(self.touched) > self._held_touched:
-            del self._now[self.touched.popitem()[0]]
+            del self.now[self.touched.popitem()[0]]
 
 
 class OverlaidRemovals(Removals):
@@ -232,6 +238,10 @@ class OverlaidLedger(Ledger):
         self.rows = self.overlaid  # type: ignore[assignment]  # in place of a dictionary
         self.counts, self.sizes = list(base.counts), list(base.sizes)
         self._held: tuple[list[int], list[int]] | None = None  # what these were, if a row has changed since
+
+    def get(self, kind: LedgerKind, name: bytes) -> Record | None:
+        """As of `Ledger`. No script watches a row."""
+        return self.overlaid.peek(ledger_key(kind, name))
 
     def keep(self) -> None:
         """As of `OverlaidRecords`, like the next two."""
@@ -277,7 +287,10 @@ class OverlaidKeyspace(Keyspace):
 
     def put(self, key: bytes, value: Value, revision: int, expires: int = 0) -> None:
         """As of `Keyspace`."""
-        found = self.overlaid.get(key)
+        overlaid = self.overlaid
+        found = overlaid.now.get(key, _ABSENT)  # as `get`, without the call
+        if found is _ABSENT:
+            found = overlaid.look(key)
         if found is None:
             record = Record(key, value, revision, expires)
             self.bytes += record_bytes(record)
@@ -286,7 +299,7 @@ class OverlaidKeyspace(Keyspace):
             self.bytes += len(value) - len(found.value)
             if expires != found.expires:
                 self.bytes += EXPIRY_OVERHEAD_BYTES * ((expires > 0) - (found.expires > 0))
-        self.overlaid.change(key, found, record)
+        overlaid.change(key, found, record)
 
     def remove(self, key: bytes) -> Record | None:
         """As of `Keyspace`."""

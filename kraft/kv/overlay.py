@@ -70,11 +70,12 @@ class Overlay:
 
     def step(self, step: Step) -> Reply:
         """Apply one of several commands that have one revision together, as in an `Exec`."""
-        machine, before = self.machine, self._kept_revision
-        changed = machine.revision > before
-        machine.revision = before
+        machine = self.machine
+        if machine.revision == self._kept_revision:
+            return FUNCTIONS[type(step)](machine, step)
+        machine.revision = self._kept_revision  # of which all steps change it by one
         reply = FUNCTIONS[type(step)](machine, step)
-        machine.revision = before + (changed or machine.revision > before)
+        machine.revision = self._kept_revision + 1
         return reply
 
     @property

@@ -24,6 +24,7 @@ from kraft.kv.commands import (
 )
 from kraft.kv.digest import digest_of
 from kraft.kv.long_double import NotFinite, add, format_long_double, parse_long_double
+from kraft.kv.record import Record
 from kraft.kv.replies import CommandFailure, Reply
 from kraft.kv.state import MachineState
 from kraft.kv.values import Value
@@ -38,17 +39,18 @@ def _plain_set(state: MachineState, command: Put) -> Reply:
 
 
 def _set(state: MachineState, command: Set) -> Reply:
-    exists = command.key in state.keyspace
-    return _store(state, command, _CONDITIONS[command.condition](exists))
+    old = state.keyspace.records.get(command.key)
+    done = command.condition == Condition.ALWAYS or _CONDITIONS[command.condition](old is not None)
+    return _store(state, command, old, done)
 
 
 def _set_if(state: MachineState, command: SetIf) -> Reply:
-    present = state.keyspace.get(command.key)
-    return _store(state, command, _COMPARISONS[command.comparison](present, command.operand))
-
-
-def _store(state: MachineState, command: Set | SetIf, done: bool) -> Reply:
     old = state.keyspace.records.get(command.key)
+    present = None if old is None else old.value
+    return _store(state, command, old, _COMPARISONS[command.comparison](present, command.operand))
+
+
+def _store(state: MachineState, command: Set | SetIf, old: Record | None, done: bool) -> Reply:
     before, expires = (None, 0) if old is None else (old.value, old.expires)
     if done:
         due = _new_expiry(state, command, expires)

@@ -87,7 +87,7 @@ def _fast_path(data: bytes, requests: list[Request]) -> bytes:
     """Append the well-formed multibulk requests that `data` starts with; returns the bytes after them."""
     parts = data.split(b"\r\n")
     last = len(parts) - 1  # what follows the last CRLF: never part of a complete request
-    counts, lengths, position = _COUNTS, _LENGTHS, 0
+    counts, headers, position = _COUNTS, _HEADERS.get, 0
     while position < last:
         count = counts.get(parts[position])
         if count is None:
@@ -96,7 +96,7 @@ def _fast_path(data: bytes, requests: list[Request]) -> bytes:
         if stop > last:
             break
         arguments = parts[position + 2 : stop : 2]
-        if list(map(len, arguments)) != list(map(lengths.get, parts[position + 1 : stop : 2])):
+        if list(map(headers, map(len, arguments))) != parts[position + 1 : stop : 2]:
             stop = _joined(parts, position + 1, count, arguments)
             if not stop:
                 break
@@ -121,7 +121,7 @@ def _long_value(data: bytes, requests: list[Request]) -> bytes:
     wanted = parse_int64(header[1:])
     if wanted is None or wanted < 0 or rest[wanted : wanted + 2] != b"\r\n":
         return data
-    if list(map(len, arguments)) != list(map(_LENGTHS.get, parts[1:-2:2])):
+    if list(map(_HEADERS.get, map(len, arguments))) != parts[1:-2:2]:
         return data
     arguments.append(rest[:wanted])
     requests.append(arguments)
@@ -129,7 +129,7 @@ def _long_value(data: bytes, requests: list[Request]) -> bytes:
 
 
 def _joined(parts: list[bytes], position: int, count: int, arguments: list[bytes]) -> int:
-    """Fill `arguments` from parts, where a value may be split at its CRLFs or be too long for _LENGTHS.
+    """Fill `arguments` from parts, where a value may be split at its CRLFs or be too long for _HEADERS.
 
     Returns the position after them, or 0 if this is not a complete, well-formed request.
     """
@@ -153,4 +153,4 @@ def _joined(parts: list[bytes], position: int, count: int, arguments: list[bytes
 
 
 _COUNTS = {b"*%d" % count: count for count in range(1, 1025)}
-_LENGTHS = {b"$%d" % length: length for length in range(4097)}
+_HEADERS = {length: b"$%d" % length for length in range(4097)}

@@ -49,6 +49,8 @@ def render_plain(reply: Reply) -> bytes:
 def payload_bytes(replies: Sequence[Reply]) -> int:
     """The bytes of the values in `replies`, a lower bound of their size when rendered."""
     kinds = set(map(type, replies))
+    if kinds.isdisjoint(_SIZED):
+        return 0
     total = 0
     if bytes in kinds:
         total += sum([len(reply) for reply in replies if type(reply) is bytes])
@@ -128,6 +130,7 @@ def _decimal(number: float) -> bytes:
 
 
 _TEXT = {str}
+_SIZED = frozenset({bytes, list})
 _USUAL: dict[Any, bytes] = {"OK": b"+OK\r\n", "QUEUED": b"+QUEUED\r\n"}
 
 _Writer = Callable[[Any, int], bytes]

@@ -1,6 +1,8 @@
-"""What one connection has queued since MULTI: plain data, to which `Validation` adds and which EXEC takes."""
+"""What one connection has queued since MULTI: plain data, to which `MultiQueue` adds and which EXEC takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -12,6 +14,8 @@ from kraft.server.errors import Rejected, over_limit
 
 QUEUED_BYTES = 256  # of a queued command in memory, beside its words
 WORD_BYTES = 41  # of each of its words, beside its bytes
+
+_REQUEST = attrgetter("request")
 
 
 class Queued(msgspec.Struct, frozen=True):
@@ -40,22 +44,22 @@ class MultiState:
     keyed: bool = False
     token: bytes | None = None
 
-    def add(self, queued: Queued, size: int, limits: LimitsConfig, watched_bytes: int) -> None:
-        """Append a command whose words have `size` bytes.
+    def add(self, queued: Sequence[Queued], size: int, limits: LimitsConfig, watched_bytes: int) -> None:
+        """Append commands whose words have `size` bytes.
 
-        Raises Rejected beyond the limits: a transaction has those of one request, and one more.
+        Raises Rejected beyond the limits, and appends none of them: a transaction has the limits of one
+        request, and one more.
         """
-        words = self.words + len(queued.request)
-        size += self.size
-        if len(self.commands) >= limits.multi_commands:
+        words = self.words + sum(map(len, map(_REQUEST, queued)))
+        if len(self.commands) + len(queued) > limits.multi_commands:
             raise Rejected("ERR too many commands in transaction")
         if words > limits.arguments:
             raise Rejected("ERR too many arguments in transaction")
-        if size + watched_bytes > limits.request_bytes:
+        if self.size + size + watched_bytes > limits.request_bytes:
             raise Rejected(over_limit("transaction", limits.request_bytes))
-        self.commands.append(queued)
+        self.commands += queued
         self.words = words
-        self.size = size
+        self.size += size
 
     @property
     def memory(self) -> int:

@@ -15,6 +15,7 @@ UNREAD_BYTES = 1 << 20  # not read by the client yet; then its requests wait unt
 OUTPUT_BYTES = 64 << 20  # not read by the client yet; fixed by the client port's contract
 
 _OK = b"+OK\r\n"
+_QUEUED = b"+QUEUED\r\n"
 
 
 class Output:
@@ -52,6 +53,8 @@ class Output:
             self.chunks.append(BULK % (len(first), first))  # the usual reply to a read, without a call
         elif replies.count("OK") == len(replies) and not state.plain:
             self.chunks.append(_OK * len(replies))
+        elif first == "OK" and replies.count("QUEUED") == len(replies) - 1 and not state.plain:
+            self.chunks.append(_OK + _QUEUED * (len(replies) - 1))  # to MULTI and what came with it
         elif isinstance(first, RenderedArray):
             self._send(first)
         elif (len(replies) > 1 or type(first) is list) and payload_bytes(replies) > OUTPUT_BYTES:

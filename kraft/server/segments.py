@@ -375,11 +375,11 @@ class ExecSegment(Segment):
             self.hits, self.misses = execution.hits, execution.misses
             inner: Any = replies[0]
             if type(inner) is list and inner:
-                specs = [queued.spec for queued in execution.commands]
-                if specs.count(specs[0]) == len(specs) and Error not in map(type, inner):
-                    spec = specs[0]
-                    statistics.add(spec.name, spec.counted_as, len(specs), now - self.started)
+                spec = execution.spec
+                if spec is not None and Error not in map(type, inner):
+                    statistics.add(spec.name, spec.counted_as, len(inner), now - self.started)
                 else:
+                    specs = [queued.spec for queued in execution.commands]
                     Segment(self.started, specs=specs).report(statistics, inner, now)
         super().report(statistics, replies, now)
 

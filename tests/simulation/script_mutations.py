@@ -81,7 +81,7 @@ SCRIPT_MUTATIONS = (
     Mutation(
         "what a script that failed has written is what its keys hold",
         "kraft/kv/overlaid_keyspace.py",
-        "            self._now[key] = found\n            if before is _ABSENT:",
+        "            self.now[key] = found\n            if before is _ABSENT:",
         "            if before is _ABSENT:",
         "a script that fails has done nothing, for those after it in the batch as well",
         test="tests/kv/test_overlay.py",
@@ -93,6 +93,22 @@ SCRIPT_MUTATIONS = (
         "            self._held = None",
         "the leader has the limit of the cache that the state machine has",
         test="tests/kv/test_overlay.py",
+    ),
+    Mutation(
+        "the expiry that a script has set is not logged",
+        "kraft/kv/net_effect.py",
+        "    if not record.expires:\n",
+        "    if True:\n",
+        "one command in place of several says all that they did",
+        test="tests/kv/test_net_effect.py",
+    ),
+    Mutation(
+        "a key that a script has made and removed was never there",
+        "kraft/kv/net_effect.py",
+        "        if record is None or ",
+        "        if record is None:\n            continue\n        if ",
+        "whoever watches a missing key learns that it came and went",
+        test="tests/kv/test_net_effect.py",
     ),
     # -- clients that wait for locks
     Mutation(

@@ -61,6 +61,8 @@ def needed_version(commands: Iterable[Command | Step]) -> int:
 
 def calls_script(command: Command) -> bool:
     """Whether the leader has to evaluate `command` before it is logged."""
+    if type(command) is ScriptCall:
+        return True
     inner = command.command if type(command) is Once else command
     return type(inner) is ScriptCall or (type(inner) is Exec and ScriptCall in map(type, inner.steps))
 

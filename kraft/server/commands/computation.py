@@ -16,11 +16,12 @@ from msgspec.structs import replace
 from kraft.host.ports import ScriptEvaluator
 from kraft.host.requests.round import View
 from kraft.kv import commands as kv
-from kraft.kv.commands import CompareAndSet, Delete, Evaluated, Expiry, Extend, Guarded, Lock, Put, Set
+from kraft.kv.commands import CompareAndSet, Evaluated, Extend, Guarded, Lock
 from kraft.kv.excerpt import Excerpt
 from kraft.kv.footprint import Name, declared
 from kraft.kv.ledger import Ledger
 from kraft.kv.machine import Machine
+from kraft.kv.net_effect import effect
 from kraft.kv.overlay import Overlay
 from kraft.kv.record import Record
 from kraft.kv.replies import CommandFailure
@@ -154,7 +155,7 @@ class StepComputation:
         self.size += size
         effects: dict[int, list[kv.Change]] = {}
         for key, record in changes.items():
-            effects.setdefault(self._group_of(key), []).append(_effect(key, record))
+            effects.setdefault(self._group_of(key), []).append(effect(key, record))
         return Partition({group: Evaluated(tuple(each)) for group, each in effects.items()}, reply)
 
 
@@ -181,12 +182,3 @@ def _watched(found: _Found) -> tuple[kv.Watched, ...]:
             for key, record in found.records.items()
         ]
     )
-
-
-def _effect(key: bytes, record: Record | None) -> kv.Change:
-    """The command after which the key holds what the record does."""
-    if record is None:
-        return Delete((key,))
-    if not record.expires:
-        return Put(key, record.value)
-    return Set(key, record.value, expiry=Expiry.ABSOLUTE, expiry_ms=record.expires)

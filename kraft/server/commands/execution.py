@@ -9,7 +9,8 @@ that happens there can change a reply, except to a local command.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
+from operator import attrgetter
 from typing import Any
 
 from msgspec import UNSET
@@ -39,6 +40,8 @@ SLICE_REPLIES = 256  # of writes, between two looks at the clock
 
 _NO_STEPS = frozenset({type(None), Error, str})  # `Queued.step` of what is no step of the logged command
 _READ_OR_NO_STEP = _NO_STEPS | {kv.Look}
+_PUTS = frozenset({kv.Put})
+_STEP, _SPEC, _PAIR = attrgetter("step"), attrgetter("spec"), attrgetter("key", "value")
 _SHORT = frozenset({str, int})  # of replies that count for nothing in the limit of their size
 _LONG = frozenset({kv.Look, type(None)})  # of the commands whose replies may take long to make
 REVISION = "kraft|rev"  # the name of the only read that shows a revision
@@ -54,9 +57,16 @@ class Execution:
     words. If it `writes`, it has to be logged. `hits` and `misses` count what reads found, as `Segment` does.
     `again` makes an execution of the same in the groups that own the keys by then, for EXEC.
     Raises Rejected if one of them cannot have keys in several groups.
+
+    Plain SETs alone are logged as one MSET. `spec` is that of all commands, None if they differ.
     """
 
     again: "Callable[[], Execution]"
+    hits = misses = _reply_bytes = 0
+    _shares: Sequence[Partition] | None = None  # of each step, if there are several groups
+    _left: Iterator[Partition] = iter(())  # those whose replies are not made
+    _computation: StepComputation | None = None  # of steps that see several groups at once
+    _use: TokenUse | None = None  # of KRAFT ONCE, if there are several groups
 
     def __init__(
         self,
@@ -69,8 +79,7 @@ class Execution:
     ) -> None:
         self.commands = commands
         self.group = group
-        self.hits = self.misses = 0
-        steps: list[Any] = [each.step for each in commands]
+        steps: list[Any] = list(map(_STEP, commands))
         kinds = set(map(type, steps))
         if not kinds.isdisjoint(_NO_STEPS):
             steps = [step for step in steps if type(step) not in _NO_STEPS]
@@ -78,17 +87,22 @@ class Execution:
         self.command: kv.Command = self.transaction
         self.writes = not kinds <= _READ_OR_NO_STEP
         self._only_writes = kinds.isdisjoint(_READ_OR_NO_STEP) and len(steps) <= SLICE_REPLIES
+        specs = list(map(_SPEC, commands))
+        self.spec = specs[0] if specs and specs.count(specs[0]) == len(specs) else None
+        if (
+            kinds == _PUTS
+            and not watched
+            and group_of is None
+            and self.spec is not None
+            and self.spec.shape is None
+        ):
+            self.command = kv.SetMany(tuple(chain.from_iterable(map(_PAIR, steps))))
         self._context = context
         self._size = size
         self._replies: list[Reply] = []
-        self._reply_bytes = 0
         self._outcomes: dict[int, Iterator[Any]] = {}  # by group, as the next two
         self._records: dict[int, Sequence[Any]] = {}
         self._stamps: dict[int, int] = {}
-        self._shares: Sequence[Partition] | None = None  # of each step, if there are several groups
-        self._left: Iterator[Partition] = iter(())  # those whose replies are not made
-        self._computation: StepComputation | None = None  # of steps that see several groups at once
-        self._use: TokenUse | None = None  # of KRAFT ONCE, if there are several groups
         self._group_of = group_of
         self.parts = {group: self.transaction}
         if group_of is not None:
@@ -151,7 +165,7 @@ class Execution:
         lacking = [group for group in groups if host.version_obstacle(group, MACHINE_VERSION)]
         if not lacking:
             return ""
-        needed = kv.needed_version([self.command])
+        needed = kv.needed_version((self.command, self.transaction))
         if self._shares is not None:
             needed = max(needed, kv.Prepare.since if self._use is None else kv.CommitOnce.since)
         obstacles = [host.version_obstacle(group, needed) for group in lacking]
@@ -184,7 +198,10 @@ class Execution:
 
     def _written(self, done: Done, outcome: list[Outcome] | Exception) -> None:
         reply: Any = outcome
-        self._took_place(done, outcome if isinstance(outcome, Exception) else {self.group: reply[0]})
+        if type(self.command) is kv.SetMany and reply == ["OK"]:
+            done(reply * len(self.commands))
+        else:
+            self._took_place(done, reply if isinstance(reply, Exception) else {self.group: reply[0]})
 
     def _viewed_alone(self, done: Done, outcome: View | Exception) -> None:
         """Of the only group. Others may have been created meanwhile, and may have its slots."""

@@ -10,6 +10,13 @@ from kraft.server.errors import SYNTAX, Rejected, printable
 
 EMBEDDED_BYTES = 44  # the longest string that Redis keeps in one piece with its header
 
+_EXPIRIES = {  # the unit of the number, and what it means
+    b"expire": (1000, int(Expiry.RELATIVE)),
+    b"pexpire": (1, int(Expiry.RELATIVE)),
+    b"expireat": (1000, int(Expiry.ABSOLUTE)),
+    b"pexpireat": (1, int(Expiry.ABSOLUTE)),
+}
+_ALWAYS = int(Guard.ALWAYS)
 _GUARDS = {b"NX": Guard.IF_NONE, b"XX": Guard.IF_SOME, b"GT": Guard.IF_LATER, b"LT": Guard.IF_EARLIER}
 
 
@@ -27,12 +34,12 @@ def flush(request: Request) -> kv.Command:
 
 def expire(request: Request) -> kv.Command:
     """[P]EXPIRE[AT] key time [NX | XX | GT | LT]. A time in the past deletes the key."""
-    name = request[0].lower().decode()
-    absolute = name.endswith("at")
-    guard = _guard(request[3:]) if len(request) > 3 else Guard.ALWAYS
-    unit_ms = 1 if name[0] == "p" else 1000
-    expiry_ms = milliseconds(request[2], unit_ms=unit_ms, absolute=absolute, name=name)
-    return kv.Expire(request[1], int(Expiry.ABSOLUTE if absolute else Expiry.RELATIVE), expiry_ms, int(guard))
+    name = request[0].lower()
+    unit_ms, expiry = _EXPIRIES[name]
+    guard = int(_guard(request[3:])) if len(request) > 3 else _ALWAYS
+    absolute = expiry == Expiry.ABSOLUTE
+    expiry_ms = milliseconds(request[2], unit_ms=unit_ms, absolute=absolute, name=name.decode())
+    return kv.Expire(request[1], expiry, expiry_ms, guard)
 
 
 def _guard(options: Request) -> Guard:

@@ -19,6 +19,7 @@ from kraft.kv.ledger import Ledger
 from kraft.kv.libraries import libraries_bytes, library_of
 from kraft.kv.libraries import library as library_named
 from kraft.kv.locks import holds
+from kraft.kv.net_effect import net_effect
 from kraft.kv.overlay import Overlay
 from kraft.kv.replies import CommandFailure, Reply, encode_replies
 from kraft.kv.scripts import script_source
@@ -65,6 +66,7 @@ class LuaEvaluator:
         self._compiled = b""  # what is compiled, as Redis names it
         self._place: Any = ()  # what errors name: script or function, its text, and where Lua runs it
         self._read_only = self._grouped = False  # it may not write; there are several groups
+        self._unchecked_bytes = 0  # a command of so few bytes needs no look at rights, lengths and groups
         self._full = False  # no room for commands that need memory
         self._user = b""  # with whose rights it runs, encoded
         self._resp = 2
@@ -74,7 +76,7 @@ class LuaEvaluator:
         # What scripts are offered, by its usual spellings; `_spec_of` finds the others, and the errors.
         self._offered: dict[bytes, Any] = {
             name: spec
-            for name, spec in validation.usual.items()
+            for name, spec in validation.lookup.usual.items()
             if type(spec) in (ReadSpec, WriteSpec) and "noscript" not in spec.flags
         }
 
@@ -87,6 +89,8 @@ class LuaEvaluator:
         self._view = View(machine.keyspace, machine.stamp, machine.revision)
         self._size, self._room, self._loaded = 0, self._port.limits.request_bytes - used, 0
         self._user, self._grouped = script.user, self._port.routing.slots.groups > 1
+        checked = self._user or self._grouped
+        self._unchecked_bytes = -1 if checked else self._validation.request_limits.small_bytes
         limits = self._port.config.scripts
         encoded, final = b"", True
         if self._runtime is not None and self._runtime.worn:
@@ -111,7 +115,7 @@ class LuaEvaluator:
             self._undo()
         if logged and not encoded:
             encoded = encode_replies((reply,))
-        return ScriptEffects(tuple(self._steps), reply, encoded, self._size, final)
+        return ScriptEffects(net_effect(self._steps, overlay), reply, encoded, self._size, final)
 
     def _run(self, script: kv.ScriptCall) -> Reply:
         """The reply. Raises Rejected, and what `LuaRuntime` raises."""
@@ -248,7 +252,23 @@ class LuaEvaluator:
     def _dispatch(self, *words: Any) -> object:
         """Run a command: a value of Lua, or (None, kind, content). Lua catches no exception of Python."""
         try:
-            reply = self._command(list(words) if _BYTES.issuperset(map(type, words)) else _request(words))
+            request = list(words) if _BYTES.issuperset(map(type, words)) else _request(words)
+            spec = self._offered.get(request[0]) if request else None
+            if spec is None:
+                spec = self._spec_of(request)
+            if not spec.low <= len(request) <= spec.high:
+                raise Rejected(_WRONG_ARITY)
+            self._size += (size := sum(map(len, request)))
+            if size > self._unchecked_bytes or self._size > self._room:
+                self._check(spec, request, size)
+            if type(spec) is WriteSpec:
+                reply = self._write(spec, request)
+            elif type(spec) is ReadSpec:
+                reply = spec.run(self._view, request)
+            elif type(spec) is IndexSpec:
+                reply = key_scan(spec.name, request, self._overlay, self._port, self._count)
+            else:
+                reply = spec.run(self._context, request)
             return reply if type(reply) is int else self._converted(reply)
         except Rejected as refusal:
             return None, b"error", refusal.text.encode("utf-8", "surrogateescape")
@@ -279,33 +299,21 @@ class LuaEvaluator:
             return None, b"error", reply.text.encode("utf-8", "surrogateescape")
         return None, b"list", self._ready().table(_elements(reply, None if self._resp == 3 else False))
 
-    def _command(self, request: list[bytes]) -> Any:
-        spec = self._offered.get(request[0]) if request else None
-        if spec is None:
-            spec = self._spec_of(request)
-        if not spec.low <= len(request) <= spec.high:
-            raise Rejected(_WRONG_ARITY)
+    def _check(self, spec: AnySpec, request: list[bytes], size: int) -> None:
+        """Refuse what the user may not do, what is too long, and what another group has. Raises Rejected."""
+        self._size -= size
         if self._user:
             self._port.users.check_script(self._user, spec, request)
-        size = sum(map(len, request))
-        if size > self._validation.small_bytes:
-            self._validation.check_size(spec, request, size)
+        self._validation.request_limits.check(spec, request, size)
         self._count(size)
         if self._grouped:
-            self._check_group(spec, request)
-        if type(spec) is ReadSpec:
-            return spec.run(self._view, request)
-        if type(spec) is IndexSpec:
-            return key_scan(spec.name, request, self._overlay, self._port, self._count)
-        if type(spec) is WriteSpec:
-            return self._write(spec, request)
-        return spec.run(self._context, request)
+            _check_group(spec, request, self._overlay, self._port.routing.slots)
 
     def _spec_of(self, request: list[bytes]) -> Any:
         """The specification of a command, if scripts may use it. Raises Rejected."""
         if not request:
             raise Rejected("ERR Please specify at least one argument for this redis lib call")
-        spec = self._validation.spec_of(request)
+        spec = self._validation.lookup.spec_of(request)
         if spec.name == "unknown" or (spec.subcommands and len(request) > 1):
             raise Rejected("ERR Unknown Redis command called from script")
         offered = isinstance(spec, ReadSpec | WriteSpec | LocalSpec) or spec.name in KEY_SCANS
@@ -313,20 +321,6 @@ class LuaEvaluator:
             right = spec.low <= len(request) <= spec.high
             raise Rejected(_NOT_ALLOWED if right else _WRONG_ARITY)
         return spec
-
-    def _check_group(self, spec: AnySpec, request: list[bytes]) -> None:
-        """Refuse what is not in the script's own group, the only one whose state is here. Raises Rejected."""
-        if spec.all_groups is not None:
-            raise Rejected(_NOT_ALLOWED)
-        declared = self._overlay.declared
-        if declared is not None:
-            if spec.name in _ABOUT_REVISIONS:
-                raise Rejected(errors.SCRIPT_REVISION)
-            if not all(key in declared for key in spec.routed_by(request)):
-                raise Rejected(errors.FOREIGN_KEY)
-            return
-        if any(_is_foreign(self._overlay, self._port.routing.slots, key) for key in spec.routed_by(request)):
-            raise Rejected(errors.FOREIGN_KEY)
 
     def _write(self, spec: WriteSpec, request: list[bytes]) -> Any:
         if self._read_only:
@@ -415,6 +409,21 @@ _STOPPED = {
         " (scripts.memory_bytes); nothing was written"
     ),
 }
+
+
+def _check_group(spec: AnySpec, request: list[bytes], overlay: Overlay, slots: SlotMap) -> None:
+    """Refuse what is not in the script's own group, the only one whose state is here. Raises Rejected."""
+    if spec.all_groups is not None:
+        raise Rejected(_NOT_ALLOWED)
+    declared = overlay.declared
+    if declared is not None:
+        if spec.name in _ABOUT_REVISIONS:
+            raise Rejected(errors.SCRIPT_REVISION)
+        if not all(key in declared for key in spec.routed_by(request)):
+            raise Rejected(errors.FOREIGN_KEY)
+        return
+    if any(_is_foreign(overlay, slots, key) for key in spec.routed_by(request)):
+        raise Rejected(errors.FOREIGN_KEY)
 
 
 def _is_foreign(overlay: Overlay, slots: SlotMap, key: bytes) -> bool:
