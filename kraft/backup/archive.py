@@ -41,6 +41,11 @@ def image_name(now_ms: int) -> str:
     return datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
 
 
+def is_timed(name: str) -> bool:
+    """Whether the name of an image is a time: it was not given one."""
+    return _TIMED.fullmatch(name) is not None
+
+
 def check_name(name: str) -> str:
     """`name`, if an image may have it. Raises ValueError."""
     if not _NAME.fullmatch(name) or name == LOCK_FILE or name.startswith("log-"):
@@ -182,7 +187,7 @@ class Archive:
         The log before the oldest of those that stay goes as well. An image that was given a name stays, and
         can be restored: with the log after it as long as that is there.
         """
-        timed = [each for each in self.good_images() if _TIMED.fullmatch(each[0].name)]
+        timed = [each for each in self.good_images() if is_timed(each[0].name)]
         gone = timed[:-keep] if keep else []
         for folder, _ in gone:
             away = folder.with_name(f".{folder.name}.partial")  # not half an image with a manifest

@@ -163,13 +163,14 @@ def _taken(path: Path, copy: Path) -> Path:
 def local(
     source: str,
     key: BackupKey | None,
-    moment: Moment = LATEST,
+    moment: Moment | None = None,
     parts: Literal["none", "needed", "all"] = "needed",
 ) -> Iterator[Path]:
     """`source` as a directory of this machine: itself, or a copy that goes at the end.
 
     Manifests and logs are copied in any case; of the images the `parts` that a restore to `moment` needs, or
-    all, or none.
+    all, or none. Without a moment, of one image its own is meant, and else the latest. To any other moment
+    one image is copied with the log beside it.
     """
     if not is_url(source):
         yield Path(source)
@@ -178,12 +179,23 @@ def local(
     with tempfile.TemporaryDirectory(prefix="kraft-") as scratch:
         top = Path(scratch) / (store.url.rstrip("/").rpartition("/")[2] or "backup")
         names = sorted(store.sizes())
+        if MANIFEST_FILE in names and moment is not None:
+            _copy_with_log(store, top)
+            yield top
+            return
         _download(store, top, [name for name in names if parts == "all" or not name.endswith(".rows")])
         if parts == "needed":
-            folder = find_image(top, moment, key)[1].relative_to(top)
+            folder = find_image(top, moment or LATEST, key)[1].relative_to(top)
             place = "" if str(folder) == "." else f"{folder}/"
             _download(store, top, [n for n in names if n.startswith(place) and n.endswith(".rows")])
         yield top
+
+
+def _copy_with_log(image: ObjectStore, top: Path) -> None:
+    """Copy an image to `top`, and the log of its cluster beside it."""
+    beside = ObjectStore(image.url.rstrip("/").rpartition("/")[0])
+    wanted = (f"{top.name}/", "log-")
+    _download(beside, top.parent, [name for name in sorted(beside.sizes()) if name.startswith(wanted)])
 
 
 def _download(store: ObjectStore, top: Path, names: list[str]) -> None:

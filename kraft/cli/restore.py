@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from kraft.backup.archive import is_timed
 from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError
 from kraft.cli.failure import Failure, WrongUsage
@@ -18,7 +19,7 @@ from kraft.config import ConfigError, load
 from kraft.config.kinds import Address, NodeId, RestoreToken
 from kraft.host.membership.formation import cluster_id
 from kraft.listen_address import is_loopback, split_address
-from kraft.moment import LATEST, Moment, parse_moment, when
+from kraft.moment import Moment, parse_moment, when
 from kraft.node.values import Identity
 from kraft.storage.errors import StorageError
 from kraft.storage.offline import restoration
@@ -155,13 +156,13 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         key = BackupKey.read(chosen.key_file)
         refuse_used_directory(target.directory)
-        with local(chosen.source, key, moment or LATEST) as source:
-            return _run(chosen, target, restoration.open_backup(str(source), moment, key))
+        with local(chosen.source, key, moment) as source:
+            return _run(chosen, target, restoration.open_backup(str(source), moment, key), source)
     except (BackupError, StorageError) as error:
         raise Failure(str(error)) from None
 
 
-def _run(chosen: argparse.Namespace, target: _Target, backup: Restoration) -> int:
+def _run(chosen: argparse.Namespace, target: _Target, backup: Restoration, source: Path) -> int:
     founders = founders_of(target.members, target.token, backup.manifest)
     identity = None
     with display().work(f"reading {backup.folder}", "bytes" if chosen.yes else "keys") as report:
@@ -174,7 +175,7 @@ def _run(chosen: argparse.Namespace, target: _Target, backup: Restoration) -> in
     if chosen.json:
         print(json.dumps(facts(target, backup, targets, identity), indent=2))
     else:
-        display().show(*_report(target, backup, targets, identity))
+        display().show(*_report(target, backup, targets, identity, found=backup.folder != source))
     return 0
 
 
@@ -212,9 +213,15 @@ def _report(
     backup: Restoration,
     targets: Sequence[GroupTarget],
     identity: Identity | None,
+    *,
+    found: bool,
 ) -> Iterator[Line]:
+    """`found`: the image was not named, but is the one from which the moment can be reached."""
     manifest, moment = backup.manifest, backup.moment
     yield _labelled("image", f"{backup.folder}, made {when(manifest.created_ms)} by {manifest.node}")
+    if found:
+        named = "" if is_timed(manifest.name) else "; it was given a name, which does not matter here"
+        yield _labelled("", f"the newest image up to the moment{named}")
     yield _labelled("moment", str(moment))
     for each in targets:
         place = f"group {each.group}: " if len(targets) > 1 else ""

@@ -62,8 +62,16 @@ def test_a_directory_goes_there_and_comes_back(tmp_path, bucket):
         f"{FOLDER}/log-0/{11:016}.segment",
         f"{FOLDER}/log-0/position",
     }
-    for source, at in ((store.url, 30), (f"{store.url}/{FOLDER}", 17), (f"{store.url}/{FOLDER}/image", 10)):
-        moment = LATEST if at != 17 else Moment(time_ms=START_MS + at * SECOND_MS)
+    image, at_17 = f"{store.url}/{FOLDER}/image", Moment(time_ms=START_MS + 17 * SECOND_MS)
+    moments = (
+        (store.url, LATEST, 30),
+        (store.url, None, 30),
+        (f"{store.url}/{FOLDER}", at_17, 17),
+        (image, None, 10),
+        (image, LATEST, 30),
+        (f"{image}/", at_17, 17),
+    )
+    for source, moment, at in moments:
         with local(source, None, moment) as path:
             (target,) = rehearse(open_backup(str(path), moment, None))
             assert target.index == at

@@ -249,7 +249,7 @@ def test_demo(tmp_path, monkeypatch, same):
     kinds = dict.fromkeys(("K1", "K2", "K3", "K4"), "voter")
     members = ClusterMembership("K1", ("127.0.0.1", 10_011), kinds, dict.fromkeys(kinds, 0))
     monkeypatch.setattr(growth, "add_node", lambda *_: (added, members))
-    monkeypatch.setattr(growth, "tolerance", lambda *_: "the cluster survives the loss of 1")
+    monkeypatch.setattr(growth, "outlook", lambda *_: ("the cluster survives the loss of 1", []))
     assert main(["demo", "--add", "--dir", "my demo"]) == 0
     same("demo_add")
 

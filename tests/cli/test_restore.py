@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 
+from kraft.backup.archive import Archive
 from kraft.backup.image import write_image
 from kraft.cli import restore
 from kraft.cli.main import main
 from kraft.storage.offline import restoration
-from tests.backup.sources import CLUSTER, FakeSource, Twin, backed_up, history
+from tests.backup.sources import CLUSTER, FakeSource, Twin, backed_up, history, make_image
 
 FOLDER = CLUSTER[:12]
 
@@ -99,6 +100,21 @@ def test_an_image_of_a_newer_kraft(tmp_path, backup, capsys, monkeypatch):
     manifest = backup / FOLDER / "image/manifest.json"
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 9'))
     assert "format 9 is of a newer kraft" in refused(capsys, backup, tmp_path / "data")
+
+
+def test_an_image_that_was_not_named_is_the_newest_one(tmp_path, backup, capsys):
+    """One that was given a name is as good as any other, and its reader is told."""
+    words = ["--data-dir", str(tmp_path / "data"), "--id", "K1"]
+    chosen = "            the newest image up to the moment"
+    assert main(["restore", str(backup), *words]) == 0
+    told = capsys.readouterr().out.splitlines()[1]
+    assert told == f"{chosen}; it was given a name, which does not matter here"
+    archive, name = Archive(backup / FOLDER, None), "20231114T221330.000Z"
+    make_image(archive, Twin().apply(history(1, 20)), name)
+    assert main(["restore", str(backup), *words]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == chosen
+    assert main(["restore", str(archive.folder / name), *words]) == 0
+    assert "the newest image" not in capsys.readouterr().out
 
 
 def test_another_number_of_groups_than_in_the_file(tmp_path, capsys):
