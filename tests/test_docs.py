@@ -113,6 +113,13 @@ def test_options_and_metrics_named_in_a_page_exist(page):
     assert named - metrics - others_with_prefix() == set()
 
 
+def test_alerts_named_in_a_page_exist():
+    alerts = set(re.findall(r"alert: (\w+)", (ROOT / "monitoring/prometheus/kraft.rules.yml").read_text()))
+    named = {name for page in PRESENT for name in re.findall(r"\bKraft[A-Z]\w+", page.read_text())}
+    assert len(alerts) > 40
+    assert named - alerts == set()
+
+
 def arguments(parser: argparse.ArgumentParser) -> set[str]:
     """All options of a command."""
     return {name for action in parser._actions for name in action.option_strings}

@@ -1,7 +1,8 @@
 """The glossary: terms and their definitions, from one text for the page, its tooltips and the documentation.
 
 `docs/glossary.md` is a link to the same file. Its form is simple: a paragraph per term, `**Term.**
-definition`, in alphabetical order, with `code` and *words* that are terms themselves.
+definition`, in alphabetical order, with `code`, *words* that are terms themselves, and links to other pages
+of the documentation, which a node does not serve: it names them.
 """
 
 import re
@@ -13,7 +14,7 @@ from kraft.web.html import Html, element, join, text
 
 _TEXT = (Path(__file__).parent / "assets" / "glossary.md").read_text(encoding="utf-8")
 _TERM = re.compile(r"\*\*(.+?)\.\*\* (.+)")
-_MARKED = re.compile(r"(`[^`]+`|\*[^*]+\*)")
+_MARKED = re.compile(r"(`[^`]+`|\*[^*]+\*|\[[^\]]+\]\([^)]+\))")
 
 TERMS: dict[str, str] = {term[1].lower(): term[2] for term in map(_TERM.fullmatch, _TEXT.split("\n")) if term}
 
@@ -80,7 +81,7 @@ def anchor(term: str) -> str:
 
 
 def _marked(definition: str) -> Html:
-    """A definition as HTML: `code`, and *words*, which link to their own entry if there is one."""
+    """A definition as HTML: `code`, names of pages, and *words*, which link to their own entry if any."""
     return join(_piece(piece) for piece in _MARKED.split(definition))
 
 
@@ -90,4 +91,6 @@ def _piece(piece: str) -> Html | str:
     if piece.startswith("*"):
         word = piece[1:-1]
         return element("a", word, href=f"#{anchor(word)}") if word.lower() in TERMS else element("em", word)
+    if piece.startswith("["):
+        return element("code", "docs/" + piece.rstrip(")").rpartition("(")[2])
     return piece

@@ -76,6 +76,12 @@ def test_links_between_terms_lead_somewhere():
     assert "#precandidate" in targets
 
 
+def test_pages_that_a_node_does_not_serve_are_named():
+    document = render_glossary()
+    assert "<code>docs/once.md</code>" in document
+    assert "](" not in document
+
+
 def test_the_status_page_leads_to_it():
     outline = Outline(render_page(view(report("K1"), report("K2"), report("K3"))))
     assert ("a", {"href": "glossary"}) in outline.found
