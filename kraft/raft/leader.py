@@ -75,6 +75,7 @@ class Leader(Role):
         if self._transfer is not None and self._transfer.late:
             self._end_transfer("timeout")
         self._follow_links()
+        self._tracker.trim_tail()
         self._heartbeat_elapsed += 1
         if self._heartbeat_elapsed >= state.settings.heartbeat_ticks:
             self._heartbeat_elapsed = 0

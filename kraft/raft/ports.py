@@ -21,9 +21,14 @@ class RaftSettings:
     inflight_messages: int = 64  # unanswered Appends with entries, for each follower
     inflight_bytes: int = 16 << 20
     uncommitted_bytes: int = 64 << 20  # a leader's entries that are not committed, or not durable here
-    tail_bytes: int = 32 << 20  # applied entries kept in memory for followers
+    tail_bytes: int = 32 << 20  # applied entries that a leader keeps in memory for followers that lack them
     leases: bool = False  # readers rely on no node voting within election_ticks of hearing a leader
     contests: bool = False  # a voter that refuses a prevote because its log is longer campaigns itself
+
+    @property
+    def short_tail_bytes(self) -> int:
+        """Applied entries kept in memory where nobody is known to lack them: he may in a moment."""
+        return self.tail_bytes // 8
 
 
 @dataclass(frozen=True, slots=True)

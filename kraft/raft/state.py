@@ -326,5 +326,5 @@ class ReplicaState:
             return ()
         entries = log.entries(self.applied + 1, upto)
         self.applied = upto
-        log.trim(upto, self.settings.tail_bytes)
+        log.trim(upto, self.settings.tail_bytes if self.leads else self.settings.short_tail_bytes)
         return entries

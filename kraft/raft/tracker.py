@@ -38,6 +38,12 @@ class Tracker:
         self._incarnations: dict[str, str] = {}
         self.progress: dict[str, Progress] = {}
 
+    def trim_tail(self) -> None:
+        """Keep few of the entries in memory that every follower has."""
+        state = self._state
+        had = min((progress.match for progress in self.progress.values()), default=state.applied)
+        state.log.trim(min(had, state.applied), state.settings.short_tail_bytes)
+
     def follow(self, before: Configuration, first: int) -> None:
         """The configuration `before` was replaced; new members are sent entries from `first` on."""
         state, old = self._state, self.progress

@@ -221,6 +221,35 @@ def test_a_follower_that_lacks_much_gets_entries_from_disk():
     assert len(leader.applied) == leader.state.log.last_index
 
 
+def test_few_entries_stay_in_memory_that_all_followers_have():
+    """A leader keeps more while somebody lacks them, even after he has returned, until he has them."""
+    most = 80 * ENTRY_OVERHEAD_BYTES
+    cluster = Cluster(3, settings=replace(SETTINGS, tail_bytes=most))
+    leader = cluster.elect("K1")
+
+    def tails():
+        return [cluster[name].state.log.tail_bytes for name in ("K1", "K2", "K3")]
+
+    for _ in range(60):
+        leader.propose()
+        cluster.settle()
+    cluster.tick()
+    assert max(tails()) <= most // 8
+    cluster["K3"].crash()
+    for _ in range(60):
+        leader.propose()
+        cluster.settle()
+        cluster.tick()
+    first, second, _ = tails()
+    assert first >= 60 * ENTRY_OVERHEAD_BYTES
+    assert second <= most // 8
+    cluster["K3"].restart()
+    cluster.tick(8)
+    assert not leader.fetches
+    assert cluster["K3"].applied == leader.applied
+    assert max(tails()) <= most // 8
+
+
 def test_fetched_entries_that_nobody_wants_any_more_are_dropped():
     cluster = Cluster(3, settings=replace(SETTINGS, tail_bytes=0))
     leader = cluster.elect("K1")
