@@ -28,6 +28,7 @@ from kraft.kv.record import (
     record_bytes,
 )
 from kraft.kv.removals import Removals
+from kraft.kv.slot_index import SlotIndex
 from kraft.kv.slots import SlotTable
 from kraft.kv.transaction_index import TransactionIndex
 from kraft.kv.values import Value, type_of
@@ -35,8 +36,8 @@ from kraft.kv.values import Value, type_of
 INDEXED_KEYS = 128  # in one step of building the index: 0.4 ms
 MERGED_KEYS = 512
 
-AnyIndex = KeyIndex | KeyOrder
-IndexType = type[KeyIndex] | type[KeyOrder]
+AnyIndex = KeyIndex | KeyOrder | SlotIndex
+IndexType = type[KeyIndex] | type[KeyOrder] | type[SlotIndex]
 
 
 class Keyspace:
@@ -225,6 +226,12 @@ class Keyspace:
         """The index in the order of bytes, None unless somebody has built it."""
         order = self._indexes.get(KeyOrder)
         return order if isinstance(order, KeyOrder) else None
+
+    @property
+    def slot_index(self) -> SlotIndex | None:
+        """The index by slots, None unless somebody has built it."""
+        index = self._indexes.get(SlotIndex)
+        return index if isinstance(index, SlotIndex) else None
 
     def has_index(self, kind: IndexType) -> bool:
         """Whether the index of this type is complete."""

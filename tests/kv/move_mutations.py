@@ -347,8 +347,8 @@ MOVER_MUTATIONS = (
     _plant_in_mover(
         "hidden keys are not swept",
         "sweeper",
-        "        move = self._left() if leads and not self._waits else None",
-        "        move = None",
+        "        if leads and not self._waits and self._left() is not None:",
+        "        if False:",
         "the memory of keys that have gone is never free",
     ),
     _plant_in_mover(
@@ -405,13 +405,16 @@ MOVER_MUTATIONS = (
         "clients of all keys wait for it",
         "test_move_pauses",
     ),
-    _plant_in_mover(
-        "the leader looks for the keys that it has sent",
-        "sweeper",
-        "        if move.number in source.left:",
-        "        if False:",
-        "every move looks at all keys of its group twice",
-        "test_move_pauses",
+    TransactionMutation(
+        Mutation(
+            "a key that comes is left out of the index by slots",
+            "kraft/kv/slot_index.py",
+            "            self._slots[slot] = (*keys, key)\n",
+            "",
+            "its slot moves without it",
+        ),
+        "tests/kv/test_slot_index.py",
+        None,
     ),
     _plant_in_map(
         "several moves are planned on an old map",

@@ -11,8 +11,8 @@ from kraft.host.moves.move_source import STEP_BYTES, MoveSource
 from kraft.host.moves.source_copy import SourceCopy
 from kraft.host.requests.proposal import WriteOutcome
 from kraft.kv.commands import Activate, Freeze, Import, MoveCommand, Open, Release, Row
-from kraft.kv.key_index import KeyIndex
 from kraft.kv.move_reply import MoveOutcome, MoveReply, move_reply
+from kraft.kv.slot_index import SlotIndex
 from kraft.kv.slot_map import PlannedMove
 from kraft.kv.slots import SlotState
 
@@ -20,7 +20,7 @@ REST_BYTES, REST_BYTES_MAX = 64 << 10, 8 << 20  # that may be left when the slot
 FROZEN_IMPORTS = 4  # that become one when the slots are frozen, as each costs their clients a round
 STILL_MAX = 4  # rounds in which no less was left than before, until twice as much may be left
 FREEZE_SECONDS = 0.2
-PAUSE_SECONDS = 0.001  # between two looks at keys of other slots
+PAUSE_SECONDS = 0.001  # between two looks at keys that give nothing to send
 RETRY_SECONDS = 0.005  # after a Freeze or an Activate that has to wait for something
 
 
@@ -91,13 +91,13 @@ class MoveAttempt:
             self._await_index()
 
     def _await_index(self) -> None:
-        self._source.indexes.when_ready(self._source.group, KeyIndex, self._indexed)
+        self._source.indexes.when_ready(self._source.group, SlotIndex, self._indexed)
 
     def _indexed(self) -> None:
         keyspace = self._source.keyspace
         if self._ended:
             return
-        if not keyspace.has_index(KeyIndex):
+        if not keyspace.has_index(SlotIndex):
             self._await_index()
             return
         self._copy = SourceCopy(keyspace, self.move.first, self.move.last)
@@ -121,7 +121,7 @@ class MoveAttempt:
             self._activate(copy, self._froze, rows, tokens)
         elif rows or tokens:
             self._import(rows, tokens)
-        else:  # nothing of what was looked at has changed, or is one of these slots
+        else:  # what was looked at is too little, or the receiver has it
             self._send_after(PAUSE_SECONDS)
 
     def _send_after(self, seconds: float) -> None:
@@ -216,8 +216,6 @@ class MoveAttempt:
         self._ask(source.group, release, MoveOutcome.RELEASED, self._released)
 
     def _released(self, _: MoveReply) -> None:
-        if self._copy is not None:
-            self._source.left[self.move.number] = self._copy.sent()
         self._conclude(AttemptEnd.DONE, "")
 
     # -- steps ----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The source of moves: its state, and what its leader needs to carry them out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kraft.host.applied_state import AppliedState
 from kraft.host.key_indexes import KeyIndexes
@@ -20,10 +20,7 @@ PAUSE_SECONDS_MAX = 0.1
 
 @dataclass(frozen=True, slots=True)
 class MoveSource:
-    """The `group` out of which slots move. An Import has about `import_bytes` at most.
-
-    `left` are the keys that were sent by moves that are over, by their number: they have to be swept.
-    """
+    """The `group` out of which slots move. An Import has about `import_bytes` at most."""
 
     group: int
     state: AppliedState
@@ -35,7 +32,6 @@ class MoveSource:
     observer: HostObserver
     throttle: Throttle
     import_bytes: int
-    left: dict[int, list[bytes]] = field(default_factory=dict)
 
     @property
     def keyspace(self) -> Keyspace:

@@ -5,7 +5,6 @@ from itertools import islice
 
 from kraft.kv.checkpoint import HASH_BYTES, moved_sum, record_hash
 from kraft.kv.commands import Row
-from kraft.kv.key_index import Walk
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.ledger import LedgerKind, ledger_key
 from kraft.kv.noted_changes import NotedKeys
@@ -23,15 +22,15 @@ Chunk = tuple[tuple[Row, ...], tuple[Row, ...]]
 class SourceCopy:
     """A copy of the slots from `first` to `last` in the making, while the source goes on to serve them.
 
-    First comes a walk over all keys, then what has changed since a key was sent. `keys` and `sum` are what
-    the receiver has to have when all that `chunk` has given is stored there. It needs the index of the
-    keyspace, and remembers the record of each key that was sent: about 100 bytes a key.
+    First come all keys that were there at the beginning, then what has changed since a key was sent. `keys`
+    and `sum` are what the receiver has to have when all that `chunk` has given is stored there. It needs the
+    index of the keyspace by slots, and remembers the record of each key that was sent: about 100 bytes a key.
     """
 
     def __init__(self, keyspace: Keyspace, first: int, last: int) -> None:
-        index = keyspace.index
+        index = keyspace.slot_index
         if index is None:
-            raise ValueError("the keyspace has no index")
+            raise ValueError("the keyspace has no index by slots")
         self.sum = bytes(HASH_BYTES)
         self.keyspace = keyspace
         self._first = first
@@ -43,7 +42,7 @@ class SourceCopy:
         self._waiting: dict[bytes, int] = {}  # keys that may have to be sent, with their bytes
         self._tokens: dict[bytes, int] = {}  # the same of tokens, as keys of the ledger
         self._bytes = 0  # of both
-        self._walk: Walk | None = index.walk()
+        self._slots = list(reversed(index.keys(first, last)))  # that were not looked at
         self._rows = list(keyspace.ledger.rows) if keyspace.ledger.counts[LedgerKind.TOKEN] else []
 
     @property
@@ -54,7 +53,7 @@ class SourceCopy:
     @property
     def walked(self) -> bool:
         """Whether all keys and tokens were looked at, so that what is left are changes."""
-        return self._walk is None and not self._rows
+        return not (self._slots or self._rows)
 
     @property
     def cleared(self) -> bool:
@@ -63,15 +62,14 @@ class SourceCopy:
 
     @property
     def waiting_bytes(self) -> int:
-        """About how much is still to be sent, once the walk is over."""
+        """About how much is still to be sent, once all was looked at."""
         self._note()
         return self._bytes
 
     def chunk(self, most: int) -> Chunk:
         """What is to be sent next, of about `most` bytes.
 
-        It is nothing while the walk goes on and little waits: of 1,000 keys that are looked at, maybe ten
-        are in these slots, and each chunk costs the receiver an entry.
+        It is nothing while little waits and more is looked at: each chunk costs the receiver an entry.
         """
         self._note()
         if not self.walked and self._is_short(most):
@@ -89,16 +87,11 @@ class SourceCopy:
                 size += ROW_BYTES + len(key) + len(row.value or b"")
         return tuple(rows), tuple(self._next_tokens(most - size))
 
-    def sent(self) -> list[bytes]:
-        """The keys that the receiver has to have, in no order."""
-        return list(self._sent)
-
     def end(self) -> None:
         """Follow the changes of the source no more."""
         self.keyspace.note(None)
         self.keyspace.ledger.note(None)
-        self._end_walk()
-        self._rows = []
+        self._slots, self._rows = [], []
 
     def _is_short(self, most: int) -> bool:
         """Whether what waits is too little for an entry of its own."""
@@ -106,20 +99,14 @@ class SourceCopy:
 
     def _go_on(self) -> None:
         """Look at more keys, and at more tokens after all keys."""
-        if self._walk is None:
+        if not self._slots:
             self._want_tokens(self._rows[-WALKED_KEYS:])
             del self._rows[-WALKED_KEYS:]
             return
-        piece = self._walk.piece(WALKED_KEYS)
-        if piece is None:
-            self._end_walk()
-        else:
-            self._want(piece)
-
-    def _end_walk(self) -> None:
-        if self._walk is not None:
-            self._walk.end()
-            self._walk = None
+        keys: list[bytes] = []
+        while self._slots and len(keys) < WALKED_KEYS:
+            keys += self._slots.pop()
+        self._want(keys)
 
     def _note(self) -> None:
         if self._noted.keys:
