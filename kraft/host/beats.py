@@ -128,6 +128,12 @@ class Beats:
         link = self._links.get(state.leader)
         return link is not None and link.listed.get(group.id) == (state.term, state.commit)
 
+    def forget(self, group: int) -> None:
+        """The replica of `group` is about to be destroyed."""
+        self._still_since.pop(group, None)
+        if group in self._rests:
+            self._withdraw(group)
+
     # -- ticks
 
     @property

@@ -84,6 +84,12 @@ class Hibernation:
         """Something is to be done in all groups."""
         self.wake(tuple(self.asleep))
 
+    def forget(self, group: int) -> None:
+        """The replica of `group` is about to be destroyed."""
+        if group in self.asleep:
+            self.memory -= self.asleep.pop(group).memory
+        self.awake.pop(group, None)
+
     def tick(self, now: float, *, serving: bool) -> None:
         """A tick begins at `now` (monotonic seconds), on a node that is `serving` or not.
 

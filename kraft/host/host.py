@@ -78,7 +78,6 @@ class Host:
         self.indexes = KeyIndexes(self.groups, background, clock)
         self._config = config
         self._clock = clock
-        self._observer = observer
         self._tick_seconds = settings.tick_seconds(config)
         self._started_at = clock.seconds()
         formation = settings.formation(config, loaded.identity, machine_version)
@@ -112,6 +111,7 @@ class Host:
         self._admin = AdminExecutor(
             groups, self._context, self.transfers, images, plans, sleep.wake, self.read, first_request=first
         )
+        self._lifecycle.replicas.parts = (sleep, beats, peers, self.transactions, self.moves, self.indexes)
         self.peer_receiver = PeerReceiver(
             self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, self
         )
@@ -211,9 +211,7 @@ class Host:
             target.requests.transaction_waits.read(keys, done, fresh)
 
     def read_stale(self, group: int, done: ReadDone, keys: KeysOfRead = list) -> None:
-        """Read this node's own replica of `group`. `done` gets a `View`, or `TooStale`: the replica is older
-        than `reads.max_staleness` allows; or `NotOwner`, as from `read_keys`.
-        """
+        """Read the replica here. `done` gets a `View`, `TooStale` (`reads.max_staleness`), or `NotOwner`."""
         target = self.groups.get(group)
         if target is None or self.peers.removed:
             self._wait_early(group, partial(self.read_stale, group, done, keys), done)
@@ -285,6 +283,8 @@ class Host:
             self.hibernation.wake(turns.woken)
         woken, turns.woken = turns.woken, {}
         groups = self.groups
+        if not groups.keys() >= woken.keys():  # the disk has done something for a replica that has left
+            woken = {id_: None for id_ in woken if id_ in groups}
         scheduled, turns.scheduled = turns.scheduled, True  # messages posted meanwhile leave in this turn
         try:
             for id_ in woken:
@@ -353,7 +353,7 @@ class Host:
 
     def disk_full(self, full: bool) -> None:
         """The disk has no room, or has room again: suspend or resume every group."""
-        self._observer.event("disk_full" if full else "disk_has_room")
+        self._context.observer.event("disk_full" if full else "disk_has_room")
         for group in self.groups.values():
             (group.raft.suspend if full else group.raft.resume)()
             self._turns.wake(group.id)

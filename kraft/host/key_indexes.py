@@ -49,11 +49,16 @@ class KeyIndexes:
         """Do the steps of a command that takes long in the background."""
         self._background.add(steps)
 
+    def forget(self, group: int) -> None:
+        """The replica of `group` is about to be destroyed: who waits for an index of it has to ask again."""
+        for each in [each for each in self._used if each[0] == group]:
+            del self._used[each]
+
     def _build(self, group: int) -> Iterator[None]:
         keyspace, kind, waiting = self._building[group]
         for _ in keyspace.build_index(kind):
             yield
-            if self._keyspace(group) is not keyspace:
+            if group not in self._groups or self._keyspace(group) is not keyspace:
                 break
         del self._building[group]
         for done in waiting:

@@ -10,9 +10,10 @@ from kraft.host.beginning import Beginning
 from kraft.host.context import GroupContext
 from kraft.host.fast_election import await_turn
 from kraft.host.group.group import Group
-from kraft.host.membership.changes import MembershipChanges
+from kraft.host.group_builder import GroupBuilder
 from kraft.host.membership.quorum_obstacle import election_obstacle, slow_obstacle
 from kraft.host.persistence import RETRY_SECONDS
+from kraft.host.replicas import Replicas
 from kraft.host.requests.early_requests import EarlyRequests
 from kraft.node.status import (
     FENCED,
@@ -31,7 +32,6 @@ from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import Invitation
 from kraft.raft.membership.configuration import Configuration
 from kraft.raft.ports import Jitter, RaftObserver, Restored
-from kraft.raft.raft import Raft
 
 FAREWELL_SECONDS = 0.2  # before a disowned node ends: its refusal tells the member that it lost its data
 LEADERLESS_SHARE = 0.01  # of the groups: a node serves while it knows a leader of all others
@@ -67,8 +67,8 @@ class Lifecycle:
         self._groups = groups
         self._slots = context.slots
         self._early = early
-        self._jitter = jitter
-        self._raft_observer = raft_observer
+        self._builder = GroupBuilder(config, loaded, context, jitter, raft_observer)
+        self.replicas = Replicas(loaded, context, groups, self)
         self._ending = False
         self._writing = False  # a new identity is on its way to the disk
         self._create_at = 0.0  # monotonic seconds, after the disk was full
@@ -234,7 +234,12 @@ class Lifecycle:
         clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
 
     def tick(self, now: float) -> None:
-        """One tick of the host passed, at `now`: begin replicas of groups that were created meanwhile."""
+        """One tick of the host passed, at `now`: begin replicas of groups that were created meanwhile.
+
+        Destroy those that have left their groups.
+        """
+        if self.phase == SERVING:
+            self.replicas.tick(now)
         missing = range(self._peers.formation.identity.total, self._slots.groups)
         if missing and self.phase == SERVING and not self._writing and now >= self._create_at:
             self._create(missing)
@@ -268,6 +273,17 @@ class Lifecycle:
             group.raft.contest()
         self._start_groups(_Replay(restored, now, None))
 
+    def may_begin(self, id_: int) -> bool:
+        """Whether the node may begin a replica of a group now, with which it did not begin."""
+        return self.phase == SERVING and 0 < id_ < self._peers.formation.identity.total
+
+    def begin_replica(self, group: int) -> None:
+        """Begin an empty replica of a group, which the disk has noted."""
+        if self.phase == SERVING:
+            self._context.observer.event("replica_begun", group=group)
+            replay = _Replay({group: beginning.EMPTY.restored}, self._context.clock.seconds(), None)
+            self._start_groups(replay)
+
     def _greet_again(self) -> None:
         """Greet the peers that have not formed: they learn only from a new greeting that there is a cluster.
 
@@ -280,42 +296,8 @@ class Lifecycle:
 
     def _start_groups(self, replay: "_Replay") -> None:
         for id_, restored in sorted(replay.groups.items()):
-            group = self._build(id_, restored)
+            group = self._builder.build(id_, restored, self.replicas.number(id_))
             group.applier.replay(restored.commit, partial(self._replayed, replay, group))
-
-    def _build(self, id_: int, restored: Restored) -> Group:
-        config, context = self._config, self._context
-        raft = Raft(
-            id=config.node.id,
-            group=id_,
-            settings=settings.consensus(config, self._slots.groups),
-            restored=restored,
-            jitter=self._jitter,
-            wall_clock=context.clock.wall_ms,
-            observer=self._raft_observer,
-            incarnation=self._peers.formation.identity.incarnation,
-        )
-        membership = MembershipChanges(
-            id_,
-            raft,
-            self._peers,
-            context.clock,
-            context.observer,
-            election_ticks=settings.election_ticks(config),
-            tick_seconds=settings.tick_seconds(config),
-        )
-        return Group(
-            id_,
-            raft,
-            membership,
-            context,
-            settings.timing(config),
-            settings.checkpoints(config),
-            settings.snapshots(config),
-            self._loaded.checkpoints.pop(id_, None),  # no other reference: a snapshot may take its place
-            fenced=id_ in self._loaded.fenced,
-            first_request=self._jitter(1 << 31) << 20,
-        )
 
     def _replayed(self, replay: "_Replay", group: Group) -> None:
         """The log of `group` is applied: it serves from now on."""

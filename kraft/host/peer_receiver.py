@@ -9,9 +9,20 @@ from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
 from kraft.host.hibernation import Hibernation
 from kraft.host.lifecycle import Lifecycle
+from kraft.host.replica_numbers import begins
 from kraft.host.turns import TurnOwner
 from kraft.peerwire.hello import Hello
-from kraft.peerwire.messages import Admin, AdminReply, Beat, Invitation, Message, NodeCondition, Numbered
+from kraft.peerwire.messages import (
+    Admin,
+    AdminReply,
+    Beat,
+    Dismissal,
+    Invitation,
+    MembershipQuestion,
+    Message,
+    NodeCondition,
+    Numbered,
+)
 from kraft.raft.errors import InvariantViolation
 
 
@@ -122,13 +133,20 @@ class PeerReceiver:
         elif isinstance(message, Beat):
             self._hibernation.wake([*(place[0] for place in message.changes), *message.awake])
             self._beats.received_from(peer, message)
+        elif isinstance(message, MembershipQuestion):
+            self._lifecycle.replicas.asked(group, peer, message)
+        elif isinstance(message, Dismissal):
+            self._lifecycle.replicas.dismissed(group, message)
         elif isinstance(message, NodeCondition) and self._peers.conditions.received(peer, message):
             self._hibernation.wake_all()
             self._beats.condition_changed()
 
     def _numbered(self, peer: str, id_: int, message: Numbered) -> None:
-        """Take a message for one of the replicas that this node has, or had, of a group."""
-        group = self._groups.get(id_)
+        """Take a message for one of the replicas that this node has, had or is to have of a group."""
+        replicas, group = self._lifecycle.replicas, self._groups.get(id_)
+        if begins(message, replicas.number(id_)) and self._lifecycle.may_begin(id_):
+            replicas.begin(id_, message.receiver)
+            return
         if group is not None and group.numbers.takes(peer, message.message, message.receiver, message.sender):
             self._hibernation.wake((id_,))
             group.take(peer, message.message)

@@ -63,6 +63,10 @@ class Persistence:
         """Put a group's write into the next transaction. `send_after_persist` waits until it is durable."""
         self.waiting.append((group, persist, send_after_persist))
 
+    def holds(self, group: PersistingGroup) -> bool:
+        """Whether a write of this group waits, or is on its way."""
+        return any(each[0] is group for each in (*self.waiting, *self._in_flight))
+
     def flush(self) -> None:
         """Give the waiting writes to the disk, unless it still works on the last transaction."""
         if self.waiting and not self._in_flight:

@@ -12,7 +12,7 @@ agreed to by, the one before.
 
 from kraft.peerwire.messages import Message, Numbered, ReplicaMessage
 from kraft.raft.membership.configuration import Configuration
-from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, any_replica, node_of
 from kraft.raft.state import ReplicaState
 
 
@@ -44,6 +44,44 @@ class ReplicaNumbers:
         if not self.in_use:
             self.in_use = any(number != UNNUMBERED for number in self._members.values())
 
+    @property
+    def has_left(self) -> bool:
+        """Whether a committed configuration is without this replica, while its node stays in the cluster.
+
+        A replica whose log does not reach to the entry that adds it has not left.
+        """
+        state = self.state
+        configuration = state.configuration
+        member = configuration.member(state.id)
+        if state.leads or state.configuration_index > state.commit or not configuration.members:
+            return False
+        if member is not None and member.incarnation == state.incarnation:
+            return False
+        return self._is_gone(configuration, node_of(state.incarnation), self.own)
+
+    def is_lost(self, timeouts: int) -> bool:
+        """Whether no leader was heard for so many election timeouts."""
+        state = self.state
+        return not state.leads and state.ticks - state.heard > timeouts * state.settings.election_ticks
+
+    def is_dismissed(self, id_: str, node: str, number: ReplicaNumber) -> bool:
+        """On the leader: whether a committed configuration is without the replica `number` of a node."""
+        state = self.state
+        configuration = state.configuration
+        member = configuration.member(id_)
+        if not state.leads_with_commit or state.configuration_index > state.commit:
+            return False
+        if member is not None and member.number <= number:
+            return False
+        return number.term <= state.term and self._is_gone(configuration, node, number)
+
+    def _is_gone(self, configuration: Configuration, node: str, number: ReplicaNumber) -> bool:
+        if node in configuration.retired:
+            return False  # the whole node was removed
+        if number == UNNUMBERED:
+            return any_replica(node) in configuration.retired
+        return self.state.configuration_index > number.index or self.state.term > number.term
+
     def framed(self, to: str, message: Message) -> Message:
         """`message` as it leaves for the node `to`."""
         if not isinstance(message, ReplicaMessage):
@@ -66,9 +104,7 @@ class ReplicaNumbers:
             return True
         if receiver != self.own:
             return False
-        if message.is_reply:
-            member = self.state.configuration.member(sender)
-            if member is not None and member.number != number:
-                return False
+        if message.is_reply and self._members.get(sender, number) != number:
+            return False
         self._asked[sender] = number
         return True

@@ -17,13 +17,15 @@ older program never meets a command that it cannot apply. docs/upgrade.md has th
               PlanMove RenewMove StopMove EndMove
     6         PlanMoves AddGroups
     7         CommitOnce ChangePlacement
+    8         none: members of a group may be replicas with numbers (`raft.membership.replica_number`)
 """
 
 from kraft.int64 import parse_int64
 from kraft.kv.errors import UnknownCommand
 
 MACHINE_VERSION_MIN = 1
-MACHINE_VERSION = 7
+MACHINE_VERSION = 8
+REPLICA_NUMBERS = 8
 
 
 def encode_version(version: int) -> bytes:

@@ -1,5 +1,6 @@
 """Values that the host and storage exchange."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from kraft.int64 import INT64_MAX
 from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.keyspace import Keyspace
 from kraft.raft.membership.configuration import Member
+from kraft.raft.membership.replica_number import ReplicaNumber
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
 
@@ -36,11 +38,23 @@ class Identity:
         return self.groups + self.created
 
 
+class LastReplica(msgspec.Struct, frozen=True, gc=False):
+    """The last replica that the node had of a group. `held`: it has it still, and has not destroyed it."""
+
+    number: ReplicaNumber
+    held: bool
+
+
 class Transaction(msgspec.Struct, frozen=True, gc=False):
-    """What one commit makes durable: (group, write) pairs in their order, and the identity if it changed."""
+    """What one commit makes durable: (group, write) pairs in their order, and the identity if it changed.
+
+    Each of `replicas`, by group, is noted in the place of all that the directory has of the group: its log,
+    term, vote and state. So the node destroys a replica, or begins an empty one after that.
+    """
 
     writes: tuple[tuple[int, Persist], ...] = ()
     identity: Identity | None = None
+    replicas: tuple[tuple[int, LastReplica], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,8 @@ class Loaded:
 
     `groups` has the log of every group, `checkpoints` the last checkpoint and its keys of every group that
     has one, `fenced` the groups whose state is known to be wrong. `starts` counts the processes that were
-    started on this directory, this one included.
+    started on this directory, this one included. `replicas` are the last ones of the groups that the node has
+    left at least once; those that it does not hold are not in `groups`.
     """
 
     identity: Identity
@@ -57,6 +72,7 @@ class Loaded:
     checkpoints: dict[int, tuple[Checkpoint, Keyspace]] = field(default_factory=dict)
     fenced: frozenset[int] = frozenset()
     starts: int = 1
+    replicas: Mapping[int, LastReplica] = field(default_factory=dict)
 
 
 class Rows(msgspec.Struct, frozen=True, gc=False):

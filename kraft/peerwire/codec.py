@@ -250,6 +250,10 @@ def _is_numbered(m: peer.Numbered) -> bool:
     return all(0 <= number <= NUMBER_MAX for number in numbers) and _is_possible(m.message)
 
 
+def _has_number(m: peer.MembershipQuestion | peer.Dismissal) -> bool:
+    return 0 <= m.number.term <= NUMBER_MAX and 0 <= m.number.index <= NUMBER_MAX
+
+
 _CHECKS: dict[type, Callable[[Any], bool]] = {
     raft.PreVote: _is_asking,
     raft.PreVoteReply: _are_numbers("term"),
@@ -276,6 +280,8 @@ _CHECKS: dict[type, Callable[[Any], bool]] = {
     peer.NodeCondition: _are_numbers("wall_ms"),
     peer.Beat: _is_beat,
     peer.Numbered: _is_numbered,
+    peer.MembershipQuestion: _has_number,
+    peer.Dismissal: _has_number,
 }
 
 _decoder = msgspec.msgpack.Decoder(list[tuple[int, Message]])

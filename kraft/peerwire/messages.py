@@ -218,6 +218,25 @@ class Numbered(PeerMessage, frozen=True, array_like=True, tag=48, gc=False):
         return self.message.urgency
 
 
+class MembershipQuestion(PeerMessage, frozen=True, array_like=True, tag=49, gc=False):
+    """The replica `number` of the sender has heard no leader for a while: is it a member still?
+
+    Only peers that speak `hello.WIRE_REPLICAS` get it.
+    """
+
+    to_node = True
+
+    number: ReplicaNumber
+
+
+class Dismissal(PeerMessage, frozen=True, array_like=True, tag=50, gc=False):
+    """Answers `MembershipQuestion`, by the leader: a committed configuration is without that replica."""
+
+    to_node = True
+
+    number: ReplicaNumber
+
+
 def without_numbers(message: "Message") -> "Message":
     """The message in `message`, if that is a `Numbered`, or else itself."""
     return message.message if isinstance(message, Numbered) else message
@@ -241,4 +260,6 @@ Message = (
     | NodeCondition
     | Beat
     | Numbered
+    | MembershipQuestion
+    | Dismissal
 )

@@ -16,6 +16,7 @@ from kraft.storage.sqlite import APPLICATION_ID, single
 ALWAYS = 2  # the schema of the log of one group
 SEVERAL_GROUPS = 3  # the cluster was formed with several groups
 CREATED_GROUPS = 4  # groups were created since
+LEFT_GROUPS = 5  # the node has left groups
 
 _FILE_NAME = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 

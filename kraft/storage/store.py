@@ -124,6 +124,9 @@ class Store:
         for group, persist in transaction.writes:
             if persist.state_file is not None:
                 done = partial(self._committed_switch, group, persist.state_file, done)
+        for group, last in transaction.replicas:
+            if not last.held:
+                done = partial(self._committed_end, group, done)
         self._writer.commit(transaction, done)
 
     def _committed_switch(self, group: int, number: int, done: Callable[[bool], None], durable: bool) -> None:
@@ -131,6 +134,13 @@ class Store:
         if durable:
             self._checkpoints.switch(group, number)
         done(durable)
+
+    def _committed_end(self, group: int, done: Callable[[bool], None], durable: bool) -> None:
+        """The host hears that a replica is destroyed when nothing can be written for it any more."""
+        if durable:
+            self._checkpoints.forget(group, partial(done, True))
+        else:
+            done(False)
 
     def fetch(
         self, group: int, first: int, last: int, max_bytes: int, done: Callable[[Sequence[Entry]], None]

@@ -35,6 +35,8 @@ LEVELS: dict[str, str] = {
     "cluster_formed": "info",
     "cluster_joined": "info",
     "groups_created": "info",
+    "replica_left": "info",
+    "replica_begun": "info",
     "groups_option_ignored": "warning",
     "node_removed": "error",
     "configuration_changed": "info",

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kraft.host.replica_numbers import ReplicaNumbers, begins
 from kraft.host.turns import Turns
@@ -18,7 +19,7 @@ from kraft.peerwire.messages import (
     SnapshotRequest,
 )
 from kraft.raft.membership.configuration import Configuration, Member
-from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, numbered
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, any_replica, numbered
 from kraft.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from kraft.raft.ready import Outgoing
 from tests.host.fakes import Clock
@@ -99,6 +100,15 @@ def test_an_answer_counts_only_from_the_replica_that_is_a_member(message):
     assert numbers.takes("K2", ASK, UNNUMBERED, SECOND)  # it may be told that it is none
 
 
+def test_no_answer_of_an_earlier_replica_counts_for_one_that_has_left():
+    """A leader sends entries to a member that has left until that knows of it (seed 294 of the schedules)."""
+    numbers = numbers_of(K2=THIRD, K3=UNNUMBERED)
+    numbers.state.configuration = configuration(K3=UNNUMBERED)
+    numbers.reconfigured(numbers.state.configuration)
+    assert not numbers.takes("K2", ANSWER, UNNUMBERED, SECOND)
+    assert numbers.takes("K2", ANSWER, UNNUMBERED, THIRD)
+
+
 @pytest.mark.parametrize("message", OF_NODES)
 def test_what_nodes_ask_each_other_has_no_number(message):
     """A node without a replica of the group asks as well, and is answered by the number of its request."""
@@ -125,3 +135,44 @@ def test_the_turn_sends_numbers_for_the_groups_that_have_any():
     turns.post_all(4, [Outgoing("K2", ASK)])
     told = Numbered(ASK, SECOND, UNNUMBERED)
     assert turns.outbox == {"K2": [(5, told), (4, ASK), (5, told), (4, ASK)], "K3": [(5, ASK)]}
+
+
+def leading(numbers, *, term=3, index=30, commit=30):
+    """The state of a leader whose last configuration is at `index`."""
+    state = numbers.state
+    state.leads_with_commit, state.term, state.configuration_index, state.commit = True, term, index, commit
+    return numbers
+
+
+def test_a_leader_dismisses_a_replica_that_a_committed_configuration_is_without():
+    numbers = leading(numbers_of(K1=UNNUMBERED))
+    assert numbers.is_dismissed("K2", "k2" * 16, SECOND)
+    assert not leading(numbers, commit=29).is_dismissed("K2", "k2" * 16, SECOND)
+    leading(numbers).state.leads_with_commit = False
+    assert not numbers.is_dismissed("K2", "k2" * 16, SECOND)
+
+
+def test_it_dismisses_the_earlier_replica_of_a_member_and_no_other():
+    numbers = leading(numbers_of(K1=UNNUMBERED, K2=THIRD))
+    assert numbers.is_dismissed("K2", "k2" * 16, SECOND)
+    assert not numbers.is_dismissed("K2", "k2" * 16, THIRD)
+    assert not numbers.is_dismissed("K2", "k2" * 16, ReplicaNumber(3, 12))
+
+
+def test_a_leader_of_before_knows_nothing_of_replicas_that_were_added_since():
+    numbers = leading(numbers_of(K1=UNNUMBERED))
+    assert not numbers.is_dismissed("K2", "k2" * 16, ReplicaNumber(4, 20))
+
+
+def test_a_replica_that_is_still_to_be_added_is_not_dismissed():
+    """Its node was added to the cluster, and this group has not come to it."""
+    numbers = leading(numbers_of(K1=UNNUMBERED))
+    assert not numbers.is_dismissed("K2", "k2" * 16, UNNUMBERED)
+    numbers.state.configuration = replace(numbers.state.configuration, retired=(any_replica("k2" * 16),))
+    assert numbers.is_dismissed("K2", "k2" * 16, UNNUMBERED)
+
+
+def test_a_removed_node_is_not_dismissed():
+    numbers = leading(numbers_of(K1=UNNUMBERED))
+    numbers.state.configuration = replace(numbers.state.configuration, retired=("k2" * 16,))
+    assert not numbers.is_dismissed("K2", "k2" * 16, SECOND)

@@ -9,8 +9,9 @@ from tests.simulation.world import World
 class Trio(SimulatedCluster):
     """A formed cluster with a leader that all nodes know. `ask` and `look` add outcomes to `answers`."""
 
-    def __init__(self, nodes=3, groups=1, **tuning):
-        super().__init__(World(1), Weather(), nodes=nodes, groups=groups, tuning=Tuning(**tuning))
+    def __init__(self, nodes=3, groups=1, disks="plain", **tuning):
+        weather, tuned = Weather(), Tuning(**tuning)
+        super().__init__(World(1), weather, nodes=nodes, groups=groups, tuning=tuned, disks=disks)
         self.start()
         self.answers = []
         assert self.run(10, lambda: self.known(nodes))

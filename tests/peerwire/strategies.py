@@ -12,10 +12,12 @@ from kraft.peerwire.messages import (
     AdminReply,
     Beat,
     Digest,
+    Dismissal,
     Fence,
     Forward,
     ForwardReply,
     Invitation,
+    MembershipQuestion,
     NodeCondition,
     Numbered,
     ReadIndex,
@@ -182,4 +184,6 @@ NUMBERS = st.builds(ReplicaNumber, NUMBER, NUMBER)
 BY_TYPE[Numbered] = st.builds(
     Numbered, st.one_of(*(BY_TYPE[kind] for kind in get_args(ReplicaMessage))), NUMBERS, NUMBERS
 )
+BY_TYPE[MembershipQuestion] = st.builds(MembershipQuestion, NUMBERS)
+BY_TYPE[Dismissal] = st.builds(Dismissal, NUMBERS)
 MESSAGES = st.one_of(*BY_TYPE.values())

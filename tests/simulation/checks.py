@@ -17,7 +17,8 @@ from kraft.kv.commands import needed_version
 from kraft.kv.versions import MACHINE_VERSION, decode_version
 from kraft.peerwire.messages import Beat, Message, SnapshotOffer
 from kraft.raft.invariants import InvariantChecker, decided
-from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.membership.replica_number import node_of
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -68,8 +69,9 @@ def former(incarnation: str) -> str:
     return f"before the backup of {incarnation}"
 
 
-def _has(platter: "Platter | None", group: int, entry: Entry) -> bool:
-    log = None if platter is None else platter.groups.get(group)
+def _has(platter: "Platter | None", group: int, entry: Entry, member: Member) -> bool:
+    """Whether the replica that is a member is there, and holds the entry."""
+    log = None if platter is None or platter.number(group) != member.number else platter.groups.get(group)
     return log is not None and log.holds(entry.index, entry.term)
 
 
@@ -111,12 +113,12 @@ class Checks:
         self._checkpoints: dict[
             tuple[int, int], tuple[Checkpoint, str]
         ] = {}  # (group, index) -> checkpoint, first node
-        # The index up to which a directory holds the committed entries, by (incarnation, group).
+        # The index up to which a replica holds the committed entries, by (incarnation, group).
         self._kept: dict[tuple[str, int], int] = {}
 
     def put_back(self, incarnation: str) -> None:
         """An old directory was restored: it may lack entries that it had."""
-        for key in [k for k in self._kept if k[0] == incarnation]:
+        for key in [k for k in self._kept if node_of(k[0]) == incarnation]:
             del self._kept[key]
 
     def after_step(self) -> None:
@@ -243,7 +245,7 @@ class Checks:
         kept = min(log.last_index, len(history))
         while kept > log.base.index and log.term(kept) != history[kept - 1].term:
             kept -= 1
-        key = (self._cluster.nodes[process.id].platter.identity.incarnation, group.id)
+        key = (group.raft.state.incarnation, group.id)
         before = self._kept.get(key, 0)
         demand(kept >= before, f"{process.id} held the committed entries to {before}, and lost some: {kept}")
         self._kept[key] = kept
@@ -267,8 +269,8 @@ class Checks:
         member = configuration.member(voter)
         if member is None:
             return False
-        platters, own = self._cluster.platters, member.incarnation
-        return _has(platters.get(own), group, entry) or _has(platters.get(former(own)), group, entry)
+        own, before = (self._cluster.platters.get(name) for name in (member.node, former(member.node)))
+        return _has(own, group, entry, member) or _has(before, group, entry, member)
 
     def _equal_state(self, process: "Process", group: Group) -> None:
         """Demand that replicas have the same data at the same applied index, at whatever time they reached
@@ -319,7 +321,7 @@ class Checks:
         for id_, message in messages:
             if type(message) is Append or type(message) is SnapshotOffer:
                 self.resending.sent(process, peer, id_, message)
-            if type(message) in CONSENSUS:
+            if type(message) in CONSENSUS and id_ in process.host.groups:  # it may have left meanwhile
                 node = process.host.groups[id_].raft
                 self._checkers[id_].sent(node, Outgoing(peer, message))
             if type(message) is Beat:

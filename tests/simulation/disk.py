@@ -136,6 +136,7 @@ class Disk:
         self._working = False
         if durable:
             switched = [group for group, persist in transaction.writes if persist.state_file is not None]
+            switched += [group for group, _ in transaction.replicas]
             self._switched.update(switched)
             self._clock.run(lambda: self._committed(switched, done))
         else:

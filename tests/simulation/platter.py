@@ -14,9 +14,10 @@ import msgspec
 from kraft.kv.checkpoint import Capture, Checkpoint, moved_sum, record_hash
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.record import Record
-from kraft.node.values import Identity, Loaded, Received, Rows, Transaction
+from kraft.node.values import Identity, LastReplica, Loaded, Received, Rows, Transaction
 from kraft.raft.log.log import entry_bytes
 from kraft.raft.membership.configuration import START, Base, decode
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
@@ -170,6 +171,7 @@ class Platter:
         self.identity = identity
         self.groups: dict[int, GroupLog] = {}
         self.files: dict[tuple[int, int], StateFile] = {}  # by group and number
+        self.replicas: dict[int, LastReplica] = {}
         self.starts = 0
         self.full = False
         self._newest: dict[int, int] = {}
@@ -182,6 +184,13 @@ class Platter:
     def write(self, transaction: Transaction) -> None:
         if transaction.identity is not None:
             self.identity = transaction.identity
+        for group, last in transaction.replicas:
+            log = self.groups.pop(group, GroupLog())
+            demand(not (last.held and log.last_index), "a replica begins on top of another one")
+            self.files.pop((group, log.state), None)
+            self.replicas[group] = last
+            if last.held:
+                self.group(group)
         for group, persist in transaction.writes:
             log = self.group(group)
             log.write(persist)
@@ -256,11 +265,20 @@ class Platter:
             groups={
                 group: log.restored(checkpoints[group][0] if group in checkpoints else None)
                 for group, log in sorted(self.groups.items())
+                if self._is_held(group)
             },
             checkpoints=checkpoints,
             fenced=frozenset(group for group, log in self.groups.items() if log.fenced),
             starts=self.starts,
+            replicas=dict(self.replicas),
         )
+
+    def number(self, group: int) -> ReplicaNumber:
+        """The number of the last replica of a group."""
+        return self.replicas[group].number if group in self.replicas else UNNUMBERED
+
+    def _is_held(self, group: int) -> bool:
+        return group not in self.replicas or self.replicas[group].held
 
     @property
     def off(self) -> bool:
@@ -350,6 +368,7 @@ def copy_of(platter: Platter) -> Platter:
     """What a backup of the directory, made while no process runs, would hold."""
     copied = Platter(platter.identity)
     copied.starts = platter.starts
+    copied.replicas = dict(platter.replicas)
     copied._newest = dict(platter._newest)
     copied.groups = {
         group: replace(log, entries=list(log.entries), commits=list(log.commits))

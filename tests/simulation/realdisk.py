@@ -132,6 +132,7 @@ class RealStorage:
             loaded.checkpoints,
             loaded.fenced,
             loaded.starts,
+            loaded.replicas,
         )
 
     def _compare(self, loaded: Any) -> None:
@@ -172,6 +173,8 @@ class RealStorage:
         mine, found = self.platter.identity, loaded.identity
         if mine != found:
             return f"identity {found}, not {mine}"
+        if dict(loaded.replicas) != self.platter.replicas:
+            return f"last replicas {loaded.replicas}, not {self.platter.replicas}"
         assert self._database is not None
         for group, log in self.platter.groups.items():
             restored = loaded.groups.get(group)
@@ -272,6 +275,10 @@ class RealStorage:
         self._in_doubt = None
         if durable:
             self.platter.write(transaction)
+            for group, last in transaction.replicas:
+                self._checkpoints.pop(group, None)
+                if not last.held:
+                    self._states.forget(group)
             for group, persist in transaction.writes:
                 self._switch(group, persist)
             if self._database.wal_bytes > SETTINGS.wal_bytes:

@@ -187,6 +187,10 @@ class Peers:
             zone, address = ("", "") if hello is None else (hello.zone, hello.peer)
         return zone or address.rpartition(":")[0] or node
 
+    def forget(self, group: int) -> None:
+        """The replica of `group` is about to be destroyed: its configuration says nothing any more."""
+        self._configurations.pop(group, None)
+
     def reconfigured(self, configuration: Configuration, group: int = 0) -> None:
         """Another configuration of `group` is in force: keep links to members, drop others after a while.
 

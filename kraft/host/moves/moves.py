@@ -80,6 +80,10 @@ class Moves:
         plan = self._slots.plan
         return [self._status(move) for move in (plan.moves if plan else ())]
 
+    def forget(self, group: int) -> None:
+        """The replica of `group` is about to be destroyed."""
+        self._movers.pop(group, None)
+
     def frozen_seconds(self, group: int) -> float:
         """For how long this node, as its leader, has seen slots of `group` frozen; 0 without any."""
         mover = self._movers.get(group)

@@ -118,6 +118,10 @@ class Transactions:
         """The node stops: nothing more is sent. What is left undone, the leaders finish."""
         self._stops = True
 
+    def forget(self, group: int) -> None:
+        """The replica of `group` is about to be destroyed."""
+        self.recoveries.pop(group, None)
+
     def tick(self, awake: Iterable[Group]) -> None:
         """One tick of the host passed: in the groups led here, finish what coordinators have left."""
         for group in awake:

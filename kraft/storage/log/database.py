@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 
 import apsw
 
-from kraft.node.values import Transaction
+from kraft.node.values import LastReplica, Transaction
 from kraft.raft.messages import Entry, HardState
 from kraft.raft.ready import Persist
 from kraft.storage import migrations
 from kraft.storage.errors import DamagedLog, DiskFailed, NoSpace, OutOfOrder
-from kraft.storage.log import entries, replicas
+from kraft.storage.log import entries, last_replicas, replicas
 from kraft.storage.log.entries import Head
 from kraft.storage.log.files import LOG_FILE, NO_SPACE, WAL_FILE, open_files
 from kraft.storage.log.highwater import HighwaterMark, mark
@@ -26,6 +26,7 @@ from kraft.storage.ports import Directory, StorageSettings
 from kraft.storage.sqlite import SqliteDatabase, abandon, explain
 
 _NO_STATE = HardState()
+_NOT_HELD = -1  # in place of the number of a state file
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class _Staged:
     states: dict[int, HardState] = field(default_factory=dict)
     replicas: dict[int, ReplicaRow] = field(default_factory=dict)
     shortened: set[int] = field(default_factory=set)  # groups whose log lost its end
+    last: dict[int, LastReplica] = field(default_factory=dict)
 
 
 class LogDatabase(SqliteDatabase):
@@ -138,6 +140,8 @@ class LogDatabase(SqliteDatabase):
                     self._lower_highwater(staged)
         except entries.BrokenChain as error:
             raise DamagedLog(self.place, str(error)) from error
+        for group, last in staged.last.items():
+            self._replaced(group, last)
         self._heads.update(staged.heads)
         self._states.update(staged.states)
         if staged.replicas:
@@ -155,8 +159,24 @@ class LogDatabase(SqliteDatabase):
                 schema = migrations.CREATED_GROUPS if identity.created else migrations.SEVERAL_GROUPS
                 migrations.raise_schema(self.connection, schema)
             write_identity(self.cursor, identity)
+        for group, last in transaction.replicas:
+            self._replace_replica(staged, group, last)
         for group, persist in transaction.writes:
             self._write_group(staged, group, persist)
+
+    def _replace_replica(self, staged: _Staged, group: int, last: LastReplica) -> None:
+        """Destroy the replica of a group, or begin one after that. What comes later is of an empty one."""
+        last_replicas.write(self.connection, self.cursor, group, last)
+        staged.last[group] = last
+        staged.heads[group] = replicas.unwritten(self._incarnation, group).empty_head
+        staged.states[group] = _NO_STATE
+        staged.replicas.pop(group, None)
+        staged.shortened.add(group)
+
+    def _replaced(self, group: int, last: LastReplica) -> None:
+        """No checkpoint of the replica that was there before may become the state of a later one."""
+        self._replicas.pop(group, None)
+        self._first_states[group] = 0 if last.held else _NOT_HELD
 
     def _write_group(self, staged: _Staged, group: int, persist: Persist) -> None:
         wanted = persist.hard_state
@@ -197,7 +217,13 @@ class LogDatabase(SqliteDatabase):
             for group in staged.shortened:
                 last_index, last_term, _ = staged.heads[group]
                 written = self._highwater.marks.get(group)
-                if written is not None and (last_term, last_index) < (written.last_term, written.last_index):
+                if written is not None and group in staged.last:
+                    self._highwater.write(group, mark(_NO_STATE, 0, 0))
+                    lowered = True
+                elif written is not None and (last_term, last_index) < (
+                    written.last_term,
+                    written.last_index,
+                ):
                     self._highwater.write(group, written._replace(last_term=last_term, last_index=last_index))
                     lowered = True
             if lowered:
@@ -264,11 +290,15 @@ class LogDatabase(SqliteDatabase):
 
 
 def _holds_anything(transaction: Transaction) -> bool:
-    return transaction.identity is not None or any(
-        persist.entries
-        or persist.hard_state is not None
-        or persist.truncate_from is not None
-        or persist.base is not None
-        or persist.state_file is not None
-        for _, persist in transaction.writes
+    return (
+        transaction.identity is not None
+        or bool(transaction.replicas)
+        or any(
+            persist.entries
+            or persist.hard_state is not None
+            or persist.truncate_from is not None
+            or persist.base is not None
+            or persist.state_file is not None
+            for _, persist in transaction.writes
+        )
     )

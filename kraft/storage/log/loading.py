@@ -8,7 +8,7 @@ import apsw
 from kraft.node.values import Loaded
 from kraft.raft.messages import HardState
 from kraft.storage.errors import DamagedLog, WrongNode
-from kraft.storage.log import entries, replicas
+from kraft.storage.log import entries, last_replicas, replicas
 from kraft.storage.log.entries import Head
 from kraft.storage.log.highwater import HighwaterMark, mark
 from kraft.storage.log.identity import read_hard_states, read_identity
@@ -50,15 +50,17 @@ def load(
         states = read_hard_states(connection)
         rows = replicas.read_all(connection)
         starts = replicas.read_starts(connection)
+        last = last_replicas.read_all(connection)
+        left = {group for group, replica in last.items() if not replica.held}
 
         def replica(group: int) -> ReplicaRow:
             return rows.get(group) or replicas.unwritten(identity.incarnation, group)
 
         logs = scan(entries.all_rows(connection), replica, tail_bytes)
-        for group in (states.keys() | marks.keys() | rows.keys()) - logs.keys():
+        for group in (states.keys() | marks.keys() | rows.keys() | last.keys()) - left - logs.keys():
             logs[group] = GroupScan(group, replica(group), tail_bytes)
         groups = {group: logs[group].restored(states.get(group, HardState())) for group in sorted(logs)}
-        if identity.total > 1 and list(groups) != list(range(identity.total)):
+        if identity.total > 1 and sorted(groups.keys() | left) != list(range(identity.total)):
             held = ", ".join(map(str, groups)) or "none"
             raise DamagedRow(f"it holds the groups {held}, and the cluster has {identity.total}")
     except apsw.Error as error:
@@ -67,8 +69,10 @@ def load(
         raise DamagedLog(place, str(error)) from error
     heads = {group: logs[group].head for group in groups}
     for group, written in marks.items():
+        if group in left:
+            continue
         found = mark(groups[group].hard_state, heads[group].last_term, heads[group].last_index)
         if shortfall := found.shortfall(written):
             raise DamagedLog(place, f"group {group}: {shortfall}")
     fenced = frozenset(group for group, row in rows.items() if row.fenced)
-    return Loaded(identity, groups, fenced=fenced, starts=starts), heads, rows
+    return Loaded(identity, groups, fenced=fenced, starts=starts, replicas=last), heads, rows

@@ -221,7 +221,10 @@ def _read(
         id_ = identity.read_identity(connection).id
         loaded, _, rows = load(connection, _marks(directory), place, id_, settings.tail_bytes)
         loaded = _with_states(directory, loaded, rows, settings, report)
-        whole = all(group.last_index for group in loaded.groups.values())
+        whole = all(
+            group in loaded.groups and loaded.groups[group].last_index
+            for group in range(loaded.identity.total)
+        )
         if loaded.identity.total < 2 or not whole:
             return loaded, rows, None
         try:
@@ -276,6 +279,11 @@ def _findings(loaded: Loaded, rows: dict[int, ReplicaRow], settlement: SlotSettl
         raise RecoveryRefused(
             f"{identity.id} was added to a cluster and has received none of its data yet:"
             " recover another node"
+        )
+    left = [str(group) for group, replica in sorted(loaded.replicas.items()) if not replica.held]
+    if left:
+        raise RecoveryRefused(
+            f"{identity.id} has left group {', '.join(left)} and has no data of it: recover another node"
         )
     groups = tuple(
         _group(number, restored, loaded, rows.get(number))

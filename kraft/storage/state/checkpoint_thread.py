@@ -27,7 +27,7 @@ class _Stopped(Exception):
 
 
 class CheckpointThread:
-    """`checkpoint`, `switch` and `stop` are for the reactor's thread, `tidy` for any."""
+    """`checkpoint`, `switch`, `forget` and `stop` are for the reactor's thread, `tidy` for any."""
 
     def __init__(
         self, files: StateFiles, writer: LogWriter, settings: StorageSettings, reactor: ReactorThread
@@ -54,6 +54,14 @@ class CheckpointThread:
         """A commit has made `number` the group's file: captures from now on are of another state machine."""
         self._switches[group] += 1
         self._worker.do(lambda: self._files.switch(group, number))
+
+    def forget(self, group: int, done: Callable[[], None]) -> None:
+        """A commit has destroyed the group's replica: captures of it go nowhere.
+
+        `done` runs when its file is removed, after all that was captured before.
+        """
+        self._switches[group] += 1
+        self._worker.do(lambda: self._forget(group, done))
 
     def tidy(self) -> None:
         """Look after the files when there is time."""
@@ -93,6 +101,10 @@ class CheckpointThread:
             written = (len(capture.changes) + len(capture.ledger), checkpoint.base.index, checkpoint.size)
             self._reactor.run(observer.checkpoint_written, group, seconds, *written)
         self._tidy()
+
+    def _forget(self, group: int, done: Callable[[], None]) -> None:
+        self._files.forget(group)
+        self._reactor.run(done)
 
     def _written(
         self,

@@ -235,6 +235,18 @@ class StateFiles:
         self._close_idle()
         return True
 
+    def forget(self, group: int) -> None:
+        """A commit has destroyed the replica of the group: remove its file. For the thread of `write`."""
+        self._pending_switches.pop(group, None)
+        with self._lock:
+            number, database = self._numbers.pop(group, 0), self._databases.pop(group, None)
+            self._checkpoints.pop(group, None)
+            self._free_pages.pop(group, None)
+            if database is not None:
+                database.abandon()
+            if number:
+                self._folder.remove(group, number)
+
     def receive(self, group: int, checkpoint: Checkpoint) -> StateReceiver | None:
         """A file for a snapshot that arrives, replacing one still arriving; None when the disk is full.
 

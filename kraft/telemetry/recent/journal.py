@@ -197,6 +197,8 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "cluster_joined": "joined the cluster",
     "votes_not_moved": "could not give group {group} its voters: {reason}",
     "groups_created": "has a replica of each of {groups} groups now",
+    "replica_left": "has left group {group}",
+    "replica_begun": "has a replica of group {group} again",
     "groups_option_ignored": "ignored a setting: {reason}",
     "configuration_changed": _configuration,
     "learner_promoted": "made {learner} a voter{of_group}",

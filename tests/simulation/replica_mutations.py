@@ -1,0 +1,74 @@
+"""Mistakes with replicas that leave their group and come back to it (docs/design/placement.md)."""
+
+from functools import partial
+
+from tests.simulation.mutation import Mutation
+
+_plant = partial(Mutation, test="tests/host/test_replicas.py")
+_plant_rule = partial(Mutation, test="tests/host/test_replica_numbers.py")
+
+REPLICA_MUTATIONS = (
+    _plant(
+        "messages for an earlier replica are taken",
+        "kraft/host/replica_numbers.py",
+        "if receiver != self.own:",
+        "if False:",
+        "a leader counts entries that the new replica never had",
+    ),
+    _plant(
+        "answers of an earlier replica count",
+        "kraft/host/replica_numbers.py",
+        "if message.is_reply and self._members.get(sender, number) != number:",
+        "if False:",
+        "a leader counts entries that the new replica never had",
+    ),
+    _plant(
+        "a replica gets the number of another entry",
+        "kraft/raft/leader.py",
+        "place = ReplicaNumber(state.term, state.log.last_index + 1)",
+        "place = ReplicaNumber(1, 1)",
+        "the new replica is taken for the one before",
+    ),
+    _plant(
+        "the number of a destroyed replica is forgotten",
+        "kraft/host/replicas.py",
+        "        self._last[id_] = last\n",
+        "        self._last.pop(id_, None)\n",
+        "a late message begins it again, without what it had promised",
+    ),
+    _plant(
+        "the number of a destroyed replica is not stored",
+        "kraft/storage/log/last_replicas.py",
+        "        found[group] = LastReplica(ReplicaNumber(term, index), bool(held))",
+        "        found[group] = LastReplica(ReplicaNumber(0, 0), bool(held))",
+        "the same, after a start",
+    ),
+    _plant(
+        "a replica is destroyed before its removal is committed",
+        "kraft/host/replica_numbers.py",
+        "if state.leads or state.configuration_index > state.commit or not configuration.members:",
+        "if state.leads or not configuration.members:",
+        "a voter is missing for ever if the change is undone",
+    ),
+    _plant_rule(
+        "any leader dismisses a replica",
+        "kraft/host/replica_numbers.py",
+        "return number.term <= state.term and self._is_gone(configuration, node, number)",
+        "return self._is_gone(configuration, node, number)",
+        "a leader of before does not know the replicas that were added since",
+    ),
+    _plant(
+        "term and vote outlive their replica",
+        "kraft/storage/log/last_replicas.py",
+        '_DELETE = ("DELETE FROM hard_state WHERE replica = ?", ',
+        "_DELETE = (",
+        "a vote counts for a replica that never gave it",
+    ),
+    _plant(
+        "a removed node destroys its data",
+        "kraft/host/replica_numbers.py",
+        "        if node in configuration.retired:\n            return False",
+        "        if False:\n            return False",
+        "it keeps everything, as it always did",
+    ),
+)
