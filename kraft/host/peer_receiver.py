@@ -149,4 +149,4 @@ class PeerReceiver:
             return
         if group is not None and group.numbers.takes(peer, message.message, message.receiver, message.sender):
             self._hibernation.wake((id_,))
-            group.take(peer, message.message)
+            group.received(peer, message.message, for_this=True)

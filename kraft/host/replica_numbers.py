@@ -28,18 +28,22 @@ def begins(message: Numbered, known: ReplicaNumber) -> bool:
 class ReplicaNumbers:
     """Those of one group. `own` is the number of the replica here, which has the `state`.
 
-    `in_use`: this replica or a member has a number. Otherwise messages need none, and no replica has left.
+    `in_use`: this replica or a member has a number. Otherwise messages need none. `is_member`: this replica
+    is in the configuration in force.
     """
 
     def __init__(self, state: ReplicaState, own: ReplicaNumber) -> None:
         self.own = own
         self.in_use = own != UNNUMBERED
+        self.is_member = False
         self.state = state
         self._members: dict[str, ReplicaNumber] = {}  # by node, also of those that have left
         self._asked: dict[str, ReplicaNumber] = {}  # of the last message from each node
 
     def reconfigured(self, configuration: Configuration) -> None:
         """Another configuration is in force."""
+        mine = configuration.member(self.state.id)
+        self.is_member = mine is not None and mine.incarnation == self.state.incarnation
         self._members |= {member.id: member.number for member in configuration.everyone}
         if not self.in_use:
             self.in_use = any(number != UNNUMBERED for number in self._members.values())
@@ -50,12 +54,11 @@ class ReplicaNumbers:
 
         A replica whose log does not reach to the entry that adds it has not left.
         """
+        if self.is_member:  # most often
+            return False
         state = self.state
         configuration = state.configuration
-        member = configuration.member(state.id)
         if state.leads or state.configuration_index > state.commit or not configuration.members:
-            return False
-        if member is not None and member.incarnation == state.incarnation:
             return False
         return self._is_gone(configuration, node_of(state.incarnation), self.own)
 

@@ -32,6 +32,8 @@ OF_NODES = [Forward(1, 1, b""), ForwardReply(1, 1, b""), ReadIndex(1), ReadIndex
 class State:
     """What the numbers look at of a replica's state."""
 
+    id, incarnation = "K9", "k9" * 16
+
     def __init__(self, **numbers):
         self.configuration = configuration(**numbers)
 

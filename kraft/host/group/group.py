@@ -116,13 +116,10 @@ class Group:
 
     # -- links ----------------------------------------------------------------------------------------
 
-    def received(self, sender: str, message: Message) -> None:
-        """Take a message without numbers from the link to `sender`."""
-        if not self.numbers.in_use or self.numbers.takes(sender, message):
-            self.take(sender, message)
-
-    def take(self, sender: str, message: Message) -> None:
-        """Take a message of `sender` that is for the replica here."""
+    def received(self, sender: str, message: Message, *, for_this: bool = False) -> None:
+        """Take a message from the link to `sender`, which had no numbers, or was found to be `for_this`."""
+        if self.numbers.in_use and not (for_this or self.numbers.takes(sender, message)):
+            return
         if not isinstance(message, ConsensusMessage):
             self._handlers[type(message)](sender, message)
         elif not (message.is_reply and sender in self._strangers.ids):
