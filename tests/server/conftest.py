@@ -4,6 +4,7 @@ import pytest
 
 from kraft.config.values import LimitsConfig
 from tests.server.fakes import Port, Talk
+from tests.server.users import Client
 
 
 @pytest.fixture
@@ -14,6 +15,12 @@ def port() -> Port:
 @pytest.fixture
 def client(port: Port) -> Talk:
     return port.connect()
+
+
+@pytest.fixture
+def admin(port: Port) -> Client:
+    """A connection of the default user, who may do everything."""
+    return Client(port)
 
 
 @pytest.fixture

@@ -19,12 +19,6 @@ def port() -> Port:
     return Port(users=PLAIN)
 
 
-@pytest.fixture
-def admin(port: Port) -> Client:
-    """A connection of the default user, who may do everything."""
-    return Client(port)
-
-
 def test_a_connection_begins_as_a_guest_once_the_default_user_has_a_password(admin, port):
     assert admin.run("ACL SETUSER default >secret") == b"+OK\r\n"
     assert admin.run("PING") == b"+PONG\r\n"  # it was there before

@@ -16,12 +16,6 @@ def port() -> Port:
     return Port(users=PLAIN)
 
 
-@pytest.fixture
-def admin(port: Port) -> Client:
-    """A connection of the default user, who may do everything."""
-    return Client(port)
-
-
 def test_without_users_everybody_may_do_everything(port, admin):
     assert admin.run("ACL WHOAMI") == b"$7\r\ndefault\r\n"
     assert admin.run("SET a 1") == b"+OK\r\n"

@@ -3,20 +3,9 @@
 The benchmark compares their rates with those of MSET and INCR (docs/performance.md); this has no noise.
 """
 
-from pathlib import Path
-
 import pytest
 
-from tests.trace.instructions import CONNECTIONS, leader_instructions
-from tests.trace.nodes import Nodes
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
-    cluster = Nodes(Path(tmp_path_factory.mktemp("nodes")))
-    cluster.connect_more(CONNECTIONS - 1)
-    yield cluster
-    cluster.close()
+from tests.trace.instructions import leader_instructions
 
 
 # What it is today, and some hundredths for other versions of Python; lower it with every step.

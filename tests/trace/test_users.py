@@ -1,15 +1,10 @@
 """Rights cost little: 3 % of the requests of 50 connections at most, and nothing for who has them all."""
 
-from pathlib import Path
-
-import pytest
-
 from tests.server.fakes import encode
-from tests.trace.instructions import Instructions
+from tests.trace.instructions import CONNECTIONS, Instructions
 from tests.trace.nodes import Nodes
 from tests.trace.requests import REQUESTS
 
-CONNECTIONS = 50
 ROUNDS = 4
 PASSWORD = "p" * 32  # as a random one, so that its hash takes no time
 USERS = {
@@ -18,14 +13,6 @@ USERS = {
     "selectors": ("~app:*", "+@read", "(~key*", "+@all)"),
     "most": ("~*", "+@all", "-@admin"),
 }
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
-    cluster = Nodes(Path(tmp_path_factory.mktemp("nodes")))
-    cluster.connect_more(CONNECTIONS - 1)
-    yield cluster
-    cluster.close()
 
 
 def cost(nodes: Nodes, name: str) -> int:
