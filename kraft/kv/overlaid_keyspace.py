@@ -230,18 +230,24 @@ class OverlaidLedger(Ledger):
     reads them, and at their limit a use is refused here that finds room in its place.
     """
 
-    __slots__ = ("_held", "overlaid")
+    __slots__ = ("_found", "_held", "overlaid")
 
     def __init__(self, base: Ledger) -> None:
         super().__init__()
+        self._found: dict[bytes, Record | None] = {}  # by `get`, since a row has changed
         self.overlaid = OverlaidRecords(base.rows)
         self.rows = self.overlaid  # type: ignore[assignment]  # in place of a dictionary
         self.counts, self.sizes = list(base.counts), list(base.sizes)
         self._held: tuple[list[int], list[int]] | None = None  # what these were, if a row has changed since
 
     def get(self, kind: LedgerKind, name: bytes) -> Record | None:
-        """As of `Ledger`. No script watches a row."""
-        return self.overlaid.peek(ledger_key(kind, name))
+        """As of `Ledger`. No script watches a row, and all scripts of a batch may need the same one."""
+        key = ledger_key(kind, name)
+        row = self._found.get(key, _ABSENT)
+        if row is _ABSENT:
+            row = self._found[key] = self.overlaid.peek(key)
+        found: Record | None = row
+        return found
 
     def keep(self) -> None:
         """As of `OverlaidRecords`, like the next two."""
@@ -254,10 +260,12 @@ class OverlaidLedger(Ledger):
 
     def drop(self) -> None:
         self.overlaid.drop()
+        self._found.clear()
         if self._held is not None:
             (self.counts, self.sizes), self._held = self._held, None
 
     def _count(self, row: Record, sign: int) -> None:
+        self._found.clear()
         if self._held is None:
             self._held = list(self.counts), list(self.sizes)
         super()._count(row, sign)

@@ -152,6 +152,10 @@ class WriteSegment(Segment):
 class ScriptSegment(WriteSegment):
     """Calls of scripts: one proposal, in order, whose commands the leader replaces."""
 
+    def complete(self, replies: list[Any]) -> list[Reply]:
+        """As of `Segment`. A script's reply that is no list has the client's form already."""
+        return super().complete(replies) if self.settled or list in map(type, replies) else list(replies)
+
 
 class ReadSegment(Segment):
     """Reads: all are answered from the same view, at the level that the connection has chosen.

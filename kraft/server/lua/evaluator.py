@@ -39,6 +39,8 @@ from kraft.server.session_state import SessionState
 from kraft.server.validation import Validation
 
 REDIS_VERSION = "7.0.15"
+_LIBRARY, _FUNCTION = int(kv.ScriptMode.LIBRARY), int(kv.ScriptMode.FUNCTION)
+_READ, _LOAD = int(kv.ScriptMode.READ), int(kv.ScriptMode.LOAD)
 _CHANGES = frozenset(kv.Change.__args__)
 _UNLIMITED = _CHANGES & UNLIMITED
 _BYTES = frozenset({bytes})
@@ -121,9 +123,9 @@ class LuaEvaluator:
         """The reply. Raises Rejected, and what `LuaRuntime` raises."""
         if script.token and not holds(self._overlay.machine, script.lock, script.token):
             raise Rejected(errors.command_error(CommandFailure.LOCK_LOST, script).text)
-        if script.mode >= kv.ScriptMode.LIBRARY:
+        if script.mode >= _LIBRARY:
             return self._store(script)
-        if script.mode >= kv.ScriptMode.FUNCTION:
+        if script.mode >= _FUNCTION:
             return self._function(script)
         limits = self._port.config.scripts
         cached = script_source(self._ledger, script.sha)
@@ -134,12 +136,12 @@ class LuaEvaluator:
             self._step(kv.LoadScript(script.sha, script.source, limits.cache_bytes))
         self._loaded = len(self._steps)
         flags = script_flags(source)
-        self._read_only = script.mode == kv.ScriptMode.READ or flags.no_writes
+        self._read_only = script.mode == _READ or flags.no_writes
         self._full = self._port.full and not flags.allow_oom
         self._place, self._compiled = (script.sha, source, b"@user_script"), b"script (new function)"
         runtime = self._ready()
         function = runtime.compile(script.sha, flags.code)
-        if script.mode == kv.ScriptMode.LOAD:
+        if script.mode == _LOAD:
             return script.sha
         return _reply(runtime.run(function, limits.instructions, limits.time, script.keys, script.arguments))
 
