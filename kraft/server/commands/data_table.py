@@ -270,7 +270,7 @@ _LOCKS = (
     _write("kraft|unlock", 4, locks.unlock, _SUBCOMMAND_KEY, "kraft",
         "Frees a lock that is held with that token.", "key token", access="RW delete"),
     _write("kraft|extend", 5, locks.extend, _SUBCOMMAND_KEY, "kraft",
-        "Lets a lock that is held with that token expire so much later, counted from now.",
+        "Sets the time until a lock that is held with that token expires, counted from now.",
         "key token milliseconds", access="RW update"),
 )
 
