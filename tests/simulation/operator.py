@@ -5,49 +5,29 @@ adding it, stops a removed node some time later, and wipes and re-admits a node 
 change that a command reports as done must be in the committed entries.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kraft.config import PeerConfig
 from kraft.node import admin
-from kraft.node.errors import Refused
 from kraft.raft.membership.configuration import Configuration
 from tests.simulation.cluster import SimulatedCluster, address_of
+from tests.simulation.errands import Errands, InForce
 from tests.simulation.membership import Membership
 from tests.simulation.node import SimulatedNode
 from tests.simulation.process import Process
-from tests.simulation.violation import demand
 
 if TYPE_CHECKING:
     from tests.simulation.fault_kinds import Details
 
 TEND_SECONDS = 0.5
-PATIENCE_SECONDS = 45.0  # limit for an answer; the server's own limit is shorter
 ALONE_SECONDS = 10.0  # until a change that only one node received has been done or undone
 MEMBERS_MAX = 6
-FIRST = 2  # configurations of a group that has just begun: one without members, and its own
-
-Command = admin.AdminCommand
-InForce = Callable[[Configuration], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """A command sent to `process` when `known` configurations of each group were committed. Once it is done,
-    `in_force` accepts the last of these or a later one, in every group, also in those created meanwhile.
-    """
-
-    process: Process
-    command: Command
-    in_force: InForce | None
-    changes: bool
-    known: tuple[int, ...]
-    lingers: float = PATIENCE_SECONDS  # how long it may still take effect after an uncertain answer
 
 
 class Operator:
-    """Sends commands; `errands` has those that are not answered yet."""
+    """Sends the commands of the plan, and tends the machines."""
 
     def __init__(self, cluster: SimulatedCluster) -> None:
         self._cluster = cluster
@@ -55,74 +35,13 @@ class Operator:
         self._dice = cluster.world.dice("operator")
         self._membership = Membership(cluster)
         self._moves = 0
-        self._uncertain_until = 0.0  # without leaps: nothing happens in them that could end a change
         self._leaving: dict[str, float] = {}  # nodes that are no longer members, and when to stop them
         self._drained: set[str] = set()
-        self._half: Errand | None = None  # a change that only some groups may have made
-        self.errands: list[Errand] = []
+        self._errands = Errands(cluster, self._dice)
         self.over = False
-        cluster.on_crash.append(self._crashed)
 
     def start(self) -> None:
         self._world.call_later(TEND_SECONDS, self._tend)
-
-    # -- sending commands
-
-    def ask(self, command: Command, in_force: InForce | None = None, changes: bool = False) -> bool:
-        """Send a command to a serving node, preferably one that knows a leader; False when there is none."""
-        ready = [p for p in self._cluster.processes() if p.ready and 0 in p.host.groups]
-        ready = [p for p in ready if not p.clock.paused and p.id in self._cluster.members()]
-        ready = [p for p in ready if all(map(p.host.leader, p.host.groups))] or ready
-        if not ready:
-            return False
-        self._tell(self._dice.choice(ready), command, in_force, changes)
-        return True
-
-    def _tell(
-        self,
-        process: Process,
-        command: Command,
-        in_force: InForce | None = None,
-        changes: bool = False,
-        lingers: float = PATIENCE_SECONDS,
-    ) -> None:
-        known = tuple(
-            len(self._cluster.checks.committed[group].configurations) for group in self._cluster.groups
-        )
-        errand = Errand(process, command, in_force, changes, known, lingers)
-        self.errands.append(errand)
-        self._world.note(f"operator {process.id} {command}")
-        process.clock.touched()
-        process.host.admin(command, lambda outcome: self._answered(errand, outcome))
-        self._world.call_later(PATIENCE_SECONDS, lambda: self._answered(errand, TimeoutError()))
-
-    def _answered(self, errand: Errand, outcome: object) -> None:
-        if not any(each is errand for each in self.errands):
-            return
-        self.errands = [each for each in self.errands if each is not errand]
-        name = type(errand.command).__name__.lower()
-        if isinstance(outcome, Exception):
-            fate = "refused" if isinstance(outcome, Refused) else "uncertain"
-            if fate == "uncertain" and errand.changes:
-                self._uncertain_until = max(self._uncertain_until, self._world.lived + errand.lingers)
-            if errand.changes:
-                self._half = errand
-        else:
-            fate = "done"
-            if errand.in_force is not None:
-                for group in self._cluster.groups:
-                    known = errand.known[group] if group < len(errand.known) else FIRST
-                    since = self._cluster.checks.committed[group].configurations[known - 1 :]
-                    demand(
-                        any(map(errand.in_force, since)),
-                        f"{errand.command} was answered {outcome!r}, and is not in force in group {group}",
-                    )
-        self._world.note(f"operator {name} {fate} {outcome}")
-        self._world.counts[f"admin {name} {fate}"] += 1
-
-    def _crashed(self, process: Process) -> None:
-        for errand in [e for e in self.errands if e.process is process]:
-            self._answered(errand, ConnectionError())
 
     # -- the state of the cluster
 
@@ -133,21 +52,22 @@ class Operator:
     @property
     def half_done(self) -> bool:
         """Whether a change that did not end well is in force in some groups, and not in others."""
-        if self._half is None or self._half.in_force is None:
+        half = self._errands.half
+        if half is None or half.in_force is None:
             return False
-        return len({self._half.in_force(each) for each in self._membership.configurations}) > 1
+        return len({half.in_force(each) for each in self._membership.configurations}) > 1
 
     @property
     def free(self) -> bool:
         """Whether no change is in progress and none can result from an earlier command."""
         known = self._membership
-        changing = any(errand.changes for errand in self.errands) or self._world.lived < self._uncertain_until
-        changing |= any(each.joint for each in known.configurations) or self.half_done
+        changing = any(each.joint for each in known.configurations)
+        changing |= self._errands.may_change or self.half_done
         return not changing and not known.broken and not known.moved
 
     def destroyable(self, process: Process | None) -> bool:
         """Whether the cluster can lose the directory of this node until it is re-admitted."""
-        if process is None or self.errands or not self.free or self.over:
+        if process is None or self._errands.waiting or not self.free or self.over:
             return False
         return self._membership.can_lose(process.id)
 
@@ -164,7 +84,7 @@ class Operator:
             return False  # also while the founders form no cluster: then a founder would be taken for a spare
         self._stand_by(node)
         incarnation = node.platter.identity.incarnation
-        return self.ask(
+        return self._errands.ask(
             admin.Add(node.id, node.address, learner=details["learner"]),
             lambda c: any(m.incarnation == incarnation for m in c.members),
             changes=True,
@@ -175,14 +95,14 @@ class Operator:
         if not self.free or not learners:
             return False
         id_ = self._dice.choice(learners)
-        return self.ask(admin.Promote(id_), lambda c: id_ in c.voters, changes=True)
+        return self._errands.ask(admin.Promote(id_), lambda c: id_ in c.voters, changes=True)
 
     def demote(self, _: "Details") -> bool:
         voters = self.configuration.voters
         if not self.free or len(voters) < 3:
             return False
         id_ = self._dice.choice(voters)
-        return self.ask(admin.Demote(id_), lambda c: id_ in c.learners, changes=True)
+        return self._errands.ask(admin.Demote(id_), lambda c: id_ in c.learners, changes=True)
 
     def change_alone(self, leader: Process, *, demote: bool) -> bool:
         """Send this node a command that demotes or removes another one."""
@@ -191,9 +111,9 @@ class Operator:
             return False
         id_ = self._dice.choice(others)
         if demote:
-            self._tell(leader, admin.Demote(id_), lambda c: id_ in c.learners, True, ALONE_SECONDS)
+            self._errands.tell(leader, admin.Demote(id_), lambda c: id_ in c.learners, True, ALONE_SECONDS)
         else:
-            self._tell(leader, admin.Remove(id_), self._without(id_), True, ALONE_SECONDS)
+            self._errands.tell(leader, admin.Remove(id_), self._without(id_), True, ALONE_SECONDS)
         return True
 
     def remove(self, who: Process | None, fewest: int) -> bool:
@@ -203,7 +123,7 @@ class Operator:
         if self.configuration.member(who.id) is None:
             return False
         force = self._dice.random() < 0.2
-        return self.ask(admin.Remove(who.id, force), self._without(who.id), changes=True)
+        return self._errands.ask(admin.Remove(who.id, force), self._without(who.id), changes=True)
 
     def _without(self, id_: str) -> InForce:
         """Whether the member is gone, or is there with another incarnation."""
@@ -217,7 +137,7 @@ class Operator:
             return False
         self._stand_by(node)
         incarnation = node.platter.identity.incarnation
-        return self.ask(
+        return self._errands.ask(
             admin.Replace(who.id, node.id, node.address),
             lambda c: any(m.incarnation == incarnation for m in c.members),
             changes=True,
@@ -240,7 +160,7 @@ class Operator:
 
     def _readdress(self, node: SimulatedNode) -> bool:
         id_, address = node.id, node.address
-        return self.ask(
+        return self._errands.ask(
             admin.Readdress(id_, address),
             lambda c: (m := c.member(id_)) is not None and m.peer == address,
             changes=True,
@@ -264,58 +184,58 @@ class Operator:
     def transfer(self, details: "Details") -> bool:
         """Transfer leadership, possibly to a node that is down or slow."""
         to = details["to"]
-        return self.ask(admin.TransferLeadership(to) if to else admin.StepDown())
+        return self._errands.ask(admin.TransferLeadership(to) if to else admin.StepDown())
 
     def hand_over(self, leader: Process) -> bool:
         """Send this node STEPDOWN: it chooses its successor."""
         if not leader.ready or leader.clock.paused:
             return False
-        self._tell(leader, admin.StepDown())
+        self._errands.tell(leader, admin.StepDown())
         return True
 
     def drain(self, who: Process | None) -> bool:
         if who is None:
             return False
         self._drained.add(who.id)
-        self._tell(who, admin.Drain(True))
+        self._errands.tell(who, admin.Drain(True))
         return True
 
     def undrain(self) -> None:
         for process in self._cluster.processes():
             if process.id in self._drained:
-                self._tell(process, admin.Drain(False))
+                self._errands.tell(process, admin.Drain(False))
         self._drained.clear()
 
     def snapshot(self, _: "Details") -> bool:
-        return self.ask(admin.TakeSnapshot())
+        return self._errands.ask(admin.TakeSnapshot())
 
     def compact(self, who: Process | None, keep: int) -> bool:
         if who is not None:
-            self._tell(who, admin.Compact(keep))
+            self._errands.tell(who, admin.Compact(keep))
         return who is not None
 
     def replicate(self, details: "Details") -> bool:
         """Let so many nodes vote in each group; the cluster decides which."""
-        return self.ask(admin.SetReplication(details["count"], force=True))
+        return self._errands.ask(admin.SetReplication(details["count"], force=True))
 
     def rebalance_votes(self) -> bool:
         """Give all nodes about as many votes."""
-        return self.ask(admin.RebalanceReplicas())
+        return self._errands.ask(admin.RebalanceReplicas())
 
     def verify(self, _: "Details") -> bool:
-        return self.ask(admin.Verify())
+        return self._errands.ask(admin.Verify())
 
     # -- maintenance
 
     def _tend(self) -> None:
         self._world.call_later(TEND_SECONDS, self._tend)
-        if not any(errand.changes for errand in self.errands):
-            half = self._half if self.half_done else None
+        if not self._errands.change_waits:
+            half = self._errands.half if self.half_done else None
             lost = [n for n in self._membership.broken if half is None or half.command == _readmission(n)]
             if lost:
                 self._readmit(lost[0])
             elif half is not None:
-                self.ask(half.command, half.in_force, changes=True)
+                self._errands.ask(half.command, half.in_force, changes=True)
             elif self._membership.moved:
                 self._readdress(self._membership.moved[0])
             elif self.over:
@@ -337,7 +257,7 @@ class Operator:
         if all(any(m.incarnation == incarnation for m in each.members) for each in known):
             node.lost = False
             return
-        self.ask(
+        self._errands.ask(
             _readmission(node),
             lambda c: any(m.incarnation == incarnation for m in c.members),
             changes=True,
@@ -345,7 +265,7 @@ class Operator:
 
     def _stop_strangers(self) -> None:
         """Stop nodes that are not members, some time after they left or failed to join."""
-        changing = any(errand.changes for errand in self.errands) or self._world.lived < self._uncertain_until
+        changing = self._errands.may_change
         for node in self._sorted():
             if node.process is None or changing or self.member(node) or not self.configuration.members:
                 self._leaving.pop(node.id, None)
@@ -358,8 +278,11 @@ class Operator:
     def _reseed(self) -> None:
         """Reseed fenced replicas."""
         for process in self._cluster.processes():
-            if any(group.state.fenced for group in process.host.groups.values()) and not self.errands:
-                self.ask(admin.Reseed(process.id))
+            if (
+                any(group.state.fenced for group in process.host.groups.values())
+                and not self._errands.waiting
+            ):
+                self._errands.ask(admin.Reseed(process.id))
 
 
 def _readmission(node: SimulatedNode) -> admin.Replace:
