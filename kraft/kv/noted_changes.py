@@ -9,17 +9,20 @@ Changes = dict[bytes, Record | None]
 
 
 class NotedKeys:
-    """The `keys` that were changed since `take`. `cleared`: all keys were removed at once."""
+    """The `keys` that were changed since `take`, in the order of their first changes.
+
+    `cleared`: all keys were removed at once.
+    """
 
     __slots__ = ("cleared", "keys")
 
     def __init__(self) -> None:
-        self.keys: set[bytes] = set()
+        self.keys: dict[bytes, None] = {}
         self.cleared = False
 
-    def take(self) -> set[bytes]:
+    def take(self) -> dict[bytes, None]:
         """The keys, and from here on those that change later."""
-        taken, self.keys = self.keys, set()
+        taken, self.keys = self.keys, {}
         return taken
 
 
@@ -33,7 +36,7 @@ class NotedChanges(Changes):
         self._noted = noted
 
     def __setitem__(self, key: bytes, record: Record | None) -> None:
-        self._noted.keys.add(key)
+        self._noted.keys[key] = None
         super().__setitem__(key, record)
 
 

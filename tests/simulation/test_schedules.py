@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.plan import draw
-from tests.simulation.run import run, run_plan
+from tests.simulation.run import run, run_moving, run_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 # Chunks let pytest-xdist distribute the runs. In some runs the faults leave little to do, so more are run
@@ -138,19 +138,20 @@ def test_what_once_failed_stays_mended(seed):
 
 
 @pytest.mark.timeout(300)
-def test_the_same_seed_gives_the_same_trace_whatever_the_hash_seed():
+@pytest.mark.parametrize(("seed", "options", "again"), [(5, [], run), (798, ["--moves"], run_moving)])
+def test_the_same_seed_gives_the_same_trace_whatever_the_hash_seed(seed, options, again):
     """Here, after other runs in this process, and in a new one with another hash seed."""
-    seed, runs = 5, 4
-    assert {draw(s).disks for s in range(seed, seed + runs)} == {"plain", "real", "mixed"}
-    here = [f"seed {r.plan.seed} trace {r.trace}" for r in map(run, range(seed, seed + runs))]
+    runs = 4
+    assert {draw(s).disks for s in range(seed, seed + runs)} >= {"plain", "real"}
+    here = [f"seed {r.plan.seed} trace {r.trace}" for r in map(again, range(seed, seed + runs))]
     assert len(set(here)) == runs
     hash_seed = "2" if os.environ.get("PYTHONHASHSEED") != "2" else "1"
-    assert traces(hash_seed, seed, runs) == here
+    assert traces(hash_seed, seed, runs, options) == here
 
 
-def traces(hash_seed: str, seed: int, runs: int) -> list[str]:
+def traces(hash_seed: str, seed: int, runs: int, options: list[str]) -> list[str]:
     """The traces of some runs in a separate process."""
-    command = [sys.executable, "-m", "tests.simulation.schedule", "--traces"]
+    command = [sys.executable, "-m", "tests.simulation.schedule", "--traces", *options]
     command += ["--seed", str(seed), "--runs", str(runs)]
     environment = os.environ | {"PYTHONHASHSEED": hash_seed}
     output = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
