@@ -26,6 +26,7 @@ SUBPACKAGES = {
         "consistency",
         "group",
         "backup",
+        "absent",
         "transactions",
         "moves",
         "placement",

@@ -1,10 +1,11 @@
-"""Where the replicas of a node find what evaluates scripts, once the client port is open."""
+"""Where the replicas of a node find what the client port does for them, once that is open."""
 
-from kraft.host.ports import ScriptEvaluator
+from kraft.host.ports import KeyQueries, ScriptEvaluator
 
 
 class Evaluators:
-    """`evaluator` is None until there is one."""
+    """The `evaluator` of scripts, and what answers `queries` of other nodes: None until there is one."""
 
     def __init__(self) -> None:
         self.evaluator: ScriptEvaluator | None = None
+        self.queries: KeyQueries | None = None

@@ -12,6 +12,7 @@ from functools import partial
 
 from kraft.config import Config
 from kraft.host import settings
+from kraft.host.absent.absent_groups import AbsentGroups
 from kraft.host.admin.executor import AdminExecutor
 from kraft.host.admin.image_commands import ImageCommands
 from kraft.host.admin.leader_spread import LeaderSpread
@@ -34,8 +35,8 @@ from kraft.host.moves.planner import MovePlanner
 from kraft.host.peer_receiver import PeerReceiver
 from kraft.host.persistence import Persistence, Written
 from kraft.host.placement.placer import Placer
-from kraft.host.ports import BackupTaker, Disk, Fatal, HostObserver, Network, ScriptEvaluator
-from kraft.host.requests.early_requests import EarlyRequests, Leave
+from kraft.host.ports import BackupTaker, Disk, Fatal, HostObserver, KeyQueries, Network, ScriptEvaluator
+from kraft.host.requests.early_requests import EarlyRequests
 from kraft.host.requests.proposal import WriteDone
 from kraft.host.requests.round import ReadDone
 from kraft.host.requests.transaction_waits import KeysOfRead
@@ -48,7 +49,6 @@ from kraft.host.user_watch import UserWatch
 from kraft.kv.commands import Command, Lock
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.admin import LOCAL, AdminCommand, AdminDone
-from kraft.node.errors import NoLeader
 from kraft.node.ports import Clock
 from kraft.node.status import SERVING, STOPPING, Status
 from kraft.node.values import Loaded
@@ -84,7 +84,6 @@ class Host:
         self.slots = slots = SlotMap(formation.groups, loaded.identity.created)
         session = jitter(1 << 62)
         self.peers = peers = Peers(config, clock, formation, observer, loaded.starts, session=session)
-        self.transactions = Transactions(config, session, self.groups, clock)
         self.persistence = persistence = Persistence(disk, clock, self)
         slow = Slowness(persistence, observer, config.raft.election_timeout)
         self._turns = turns = Turns(clock, self)
@@ -93,7 +92,9 @@ class Host:
         self._context = GroupContext(
             clock, disk, persistence, slow, pressure, observer, peers, turns, fatal, users=users, slots=slots
         )
-        self._early = early = EarlyRequests(clock)
+        early = EarlyRequests(clock)
+        self.elsewhere = elsewhere = AbsentGroups(config, groups, self._context, early, jitter)
+        self.transactions = Transactions(config, session, groups, elsewhere, clock)
         self._lifecycle = Lifecycle(config, loaded, self._context, self.groups, early, jitter, raft_observer)
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         self._checkpoints = CheckpointBudget(config.snapshot.checkpoint_bytes)
@@ -113,7 +114,7 @@ class Host:
         )
         self._lifecycle.replicas.parts = (sleep, beats, peers, self.transactions, self.moves, self.indexes)
         self.peer_receiver = PeerReceiver(
-            self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, self
+            self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, elsewhere, self
         )
 
     @property
@@ -135,6 +136,7 @@ class Host:
         Clients of this node are served until `abandon`.
         """
         self._lifecycle.phase = STOPPING
+        self.elsewhere.over = True
         for group in self.groups.values():
             group.drain(True)
         self.transfers.transfer_all(self.groups.values(), transferred)
@@ -148,14 +150,14 @@ class Host:
         """Answer every caller that still waits. Nothing may be asked of the host after that."""
         self._admin.abandon()
         self.images.abandon()
-        self._early.abandon()
+        self.elsewhere.abandon()
         self.transactions.abandon()
         for group in self.groups.values():
             group.abandon()
 
-    def use_evaluator(self, evaluator: ScriptEvaluator) -> None:
-        """Evaluate scripts with `evaluator` from now on."""
-        self._context.evaluators.evaluator = evaluator
+    def use_evaluator(self, evaluator: ScriptEvaluator, queries: KeyQueries | None = None) -> None:
+        """Evaluate scripts with `evaluator` from now on, and answer other nodes with `queries`."""
+        self._context.evaluators.evaluator, self._context.evaluators.queries = evaluator, queries
 
     def use_backups(self, taker: BackupTaker) -> None:
         """Write backups with `taker` from now on."""
@@ -175,7 +177,8 @@ class Host:
         """
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            self._wait_early(group, partial(self.write, group, commands, size, done), done)
+            again = partial(self.write, group, commands, size, done)
+            self.elsewhere.write(group, commands, size, done, again)
         elif self.slots.groups > 1:
             target.requests.transaction_waits.write(commands, size, done)
         else:
@@ -185,7 +188,8 @@ class Host:
         """Take a lock, or wait for it, as `LockWaits.wait`. Returns what the client calls if it leaves."""
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            return self._wait_early(group, partial(self.wait_for_lock, group, command, seconds, done), done)
+            again = partial(self.wait_for_lock, group, command, seconds, done)
+            return self.elsewhere.wait(group, again, done)
         return target.requests.lock_waits.wait(command, seconds, done)
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:
@@ -195,18 +199,23 @@ class Host:
         """
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            self._wait_early(group, partial(self.read, group, done, fresh), done)
+            again = partial(self.read, group, done, fresh)
+            self.elsewhere.read_scripts(group, done, again, fresh=fresh)
         else:
             target.requests.reads.read(done, fresh)
 
-    def read_keys(self, group: int, keys: KeysOfRead, done: ReadDone, fresh: bool = False) -> None:
+    def read_keys(
+        self, group: int, keys: KeysOfRead, done: ReadDone, fresh: bool = False, needed: int | None = None
+    ) -> None:
         """As `read`, but not while a transaction over several groups may have changed one of `keys`.
 
-        `done` gets `NotOwner` if the slot of one of them belongs to another group by now.
+        `done` gets `NotOwner` if the slot of one of them belongs to another group by now. Of a group
+        elsewhere, keys after the first `needed` ones may be left out.
         """
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            self._wait_early(group, partial(self.read_keys, group, keys, done, fresh), done)
+            again = partial(self.read_keys, group, keys, done, fresh, needed)
+            self.elsewhere.read(group, keys, done, again, fresh=fresh, needed=needed)
         else:
             target.requests.transaction_waits.read(keys, done, fresh)
 
@@ -214,7 +223,7 @@ class Host:
         """Read the replica here. `done` gets a `View`, `TooStale` (`reads.max_staleness`), or `NotOwner`."""
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            self._wait_early(group, partial(self.read_stale, group, done, keys), done)
+            self.elsewhere.read_stale(group, done, partial(self.read_stale, group, done, keys))
         elif self.slots.groups > 1:
             self.hibernation.wake((group,))  # it has not looked at the beats
             target.requests.transaction_waits.read_stale(keys, done)
@@ -230,31 +239,23 @@ class Host:
         if self.groups or isinstance(command, LOCAL):
             self._admin.do(command, done)
         else:
-            self._wait_early(0, partial(self.admin, command, done), done)
-
-    def _wait_early(
-        self, group: int, again: Callable[[], Leave | None], done: Callable[[NoLeader], object]
-    ) -> Leave:
-        """Let a request wait until its group serves, or refuse it after a while, as one without a leader.
-
-        A node that stops or was removed cannot recover, so the client is refused at once.
-        """
-        wait, over = self._config.client.leader_wait, self.peers.removed or self._lifecycle.phase == STOPPING
-        return self._early.wait(group, 0.0 if over else wait, again, partial(done, NoLeader(group)))
+            self.elsewhere.wait(0, partial(self.admin, command, done), done)
 
     def version_obstacle(self, group: int, needed: int) -> str:
         """Why `group` may not log commands of the machine version `needed` yet, '' when it may soon."""
         target = self.groups.get(group)
-        return "" if target is None else self.peers.version_obstacle(needed, target.state.machine.version)
+        version = self.elsewhere.version(group) if target is None else target.state.machine.version
+        return self.peers.version_obstacle(needed, version) if version else ""
 
     def obstacle(self, group: int) -> str:
         """Why no request to `group` can succeed now, in words; '' if no reason is known."""
-        return self._lifecycle.obstacle(self.groups.get(group))
+        target = self.groups.get(group)
+        return self._lifecycle.obstacle(target) or ("" if target else self.elsewhere.obstacle(group))
 
     def leader(self, group: int) -> str:
         """The id of the leader of `group` as known here, '' when there is none."""
         target = self.groups.get(group)
-        return target.raft.state.leader if target is not None else ""
+        return target.raft.state.leader if target is not None else self.elsewhere.leader(group)
 
     def client_address(self, node: str) -> str:
         """`host:port` of the client port of a member, '' until it has greeted."""
@@ -262,17 +263,9 @@ class Host:
 
     def status(self) -> Status:
         """What this node reports about itself, as plain values."""
-        return node_status(
-            self._config,
-            self._context,
-            self._lifecycle,
-            self.groups,
-            self.transactions,
-            self.moves,
-            self.beats,
-            self._placer,
-            self._started_at,
-        )
+        context, moves, placer = self._context, self.moves, self._placer
+        parts = (self._lifecycle, self.groups, self.transactions, moves, self.beats, placer)
+        return node_status(self._config, context, *parts, self._started_at)
 
     # -- turns ----------------------------------------------------------------------------------------
 
@@ -307,6 +300,7 @@ class Host:
         for peer, messages in outbox.items():
             if not self.peers.network.send(peer, messages):
                 self._admin.unsent(messages)
+                self.elsewhere.unsent(peer, messages)
                 for id_, message in messages:
                     if id_ in self.groups:
                         self.groups[id_].unsent(peer, without_numbers(message))
@@ -326,6 +320,7 @@ class Host:
             self.transfers.leave(awake, slow=self._context.slowness.leaves)
             if self.slots.groups > 1 and self._lifecycle.phase == SERVING:
                 self._spread.tick(now, awake)
+                self.elsewhere.tick(now, awake)
                 self.transactions.tick(awake)
                 self.moves.tick(awake)
             self.transfers.tick()

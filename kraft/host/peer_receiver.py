@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from kraft.host.absent.absent_groups import AbsentGroups
 from kraft.host.admin.executor import AdminExecutor
 from kraft.host.beats import Beats
 from kraft.host.context import GroupContext
@@ -17,6 +18,7 @@ from kraft.peerwire.messages import (
     AdminReply,
     Beat,
     Dismissal,
+    GroupPlace,
     Invitation,
     MembershipQuestion,
     Message,
@@ -38,6 +40,7 @@ class PeerReceiver:
         fast_election: FastElection,
         beats: Beats,
         hibernation: Hibernation,
+        elsewhere: AbsentGroups,
         owner: TurnOwner,
     ) -> None:
         self._groups = groups
@@ -49,6 +52,7 @@ class PeerReceiver:
         self._fast_election = fast_election
         self._beats = beats
         self._hibernation = hibernation
+        self._elsewhere = elsewhere
         self._owner = owner
 
     def hello(self) -> Hello:
@@ -75,6 +79,7 @@ class PeerReceiver:
         self._hibernation.wake_all()
         self._peers.link_up(peer, hello)
         self._beats.link_up(peer)
+        self._elsewhere.link_up(peer, hello)
         for group in self._groups.values():
             group.link_up(peer, hello.incarnation)
         self._lifecycle.greeted(hello)
@@ -85,6 +90,7 @@ class PeerReceiver:
         self._peers.link_down(peer)
         self._beats.link_down(peer)
         self._admin.link_down(peer)
+        self._elsewhere.link_down(peer)
         lost = [group for group in self._groups.values() if group.link_down(peer, closed_by_peer)]
         self._fast_election.begin(lost, ranked=len(self._groups) > 1)
 
@@ -104,6 +110,8 @@ class PeerReceiver:
                     if id_ in asleep:
                         self._hibernation.wake((id_,))
                     groups[id_].received(peer, message)
+                else:
+                    self._elsewhere.received(peer, id_, message)
         except InvariantViolation as error:
             self._context.broken(error)
             raise
@@ -137,6 +145,8 @@ class PeerReceiver:
             self._lifecycle.replicas.asked(group, peer, message)
         elif isinstance(message, Dismissal):
             self._lifecycle.replicas.dismissed(group, message)
+        elif isinstance(message, GroupPlace):
+            self._elsewhere.told(group, message)
         elif isinstance(message, NodeCondition) and self._peers.conditions.received(peer, message):
             self._hibernation.wake_all()
             self._beats.condition_changed()

@@ -194,6 +194,19 @@ class ScriptEffects(msgspec.Struct, frozen=True):
     final: bool = True
 
 
+QueryDone = Callable[[bytes | Exception], None]
+
+
+class KeyQueries(Protocol):
+    """Answers what a command on all keys asks of one group, for other nodes; `kraft.server` provides it."""
+
+    def answer(self, group: int, query: bytes, done: QueryDone, *, fresh: bool) -> None:
+        """Answer `query` from a linearizable view of the group, perhaps before this returns.
+
+        `fresh` is as of `Host.read`. Raises msgspec.MsgspecError when the query cannot be decoded.
+        """
+
+
 class ScriptEvaluator(Protocol):
     """Evaluates scripts; `kraft.server` provides it."""
 

@@ -6,8 +6,8 @@ from itertools import groupby
 
 from kraft.kv.created_groups import created_count
 from kraft.kv.keyspace import Keyspace
-from kraft.kv.slot_map import MapState, saved_map, static_ranges
-from kraft.kv.slots import SLOTS, SlotRange, SlotState, SlotTable, slot_of
+from kraft.kv.slot_map import MapRange, MapState, saved_map, static_ranges
+from kraft.kv.slots import SLOTS, SlotState, SlotTable, slot_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,10 @@ class SlotMap:
     `groups` counts all groups of the cluster, as far as this node knows: those that were created later as
     well. A node that joins a cluster takes its numbers. Nobody is served before, and then the number only
     grows. `plan` is the map in group 0, None before the first move; `sources` are the groups out of which it
-    plans a move. `view` is what this node has learned from the states of its replicas, and from the replies
-    that tell of a move, None if that is nothing. A replica may lag, so an owner may be one of before: the
-    state of its group decides. `changes` counts the views, of which the `watchers` hear, by their group.
+    plans a move. `view` is what this node has learned from these, from the states of its replicas, and from
+    the replies that tell of a move, None if that is nothing. A replica may lag, so an owner may be one of
+    before: the state of its group decides. `changes` counts the views, of which the `watchers` hear, by their
+    group.
     """
 
     def __init__(self, founded: int = 1, created: int = 0) -> None:
@@ -81,12 +82,13 @@ class SlotMap:
             self.groups = max(self.groups, self.founded + created_count(keyspace.ledger))
             self.plan = plan = saved_map(keyspace.ledger)
             self.sources = frozenset([move.source for move in (plan.moves if plan else ())])
+            self._learn(plan.ranges if plan else ())
         if keyspace.slots is not None:
-            self._learn(group, keyspace.slots.ranges)
+            self._learn(_claims(group, keyspace.slots))
 
     def taken(self, group: int, first: int, last: int, number: int) -> None:
         """`group` has these slots by the move `number`, says its leader: the replica here may be late."""
-        self._learn(group, (SlotRange(first, last, SlotState.OWN, number),))
+        self._learn((MapRange(first, last, group, number),))
 
     def taken_from(self, group: int, table: SlotTable, names: Iterable[object]) -> bool:
         """Whether another group has a slot of `names` that is frozen in the `table` of `group`.
@@ -96,29 +98,35 @@ class SlotMap:
         frozen = [each for each in names if isinstance(each, bytes) and table.state(each) == SlotState.FROZEN]
         return any(self.group_of(slot_of(key)) != group for key in frozen)
 
-    def _learn(self, group: int, parts: Iterable[SlotRange]) -> None:
+    def _learn(self, claims: Iterable[MapRange]) -> None:
         """The group that claims a slot by the latest move has it.
 
-        That a slot is gone is no claim: it may have gone on from there.
+        The map in group 0 makes claims as well, later than the replicas: for groups without one here.
         """
         if self.view is None:
             owners, epochs = [slot * self.founded // SLOTS for slot in range(SLOTS)], [0] * SLOTS
         else:
             owners, epochs = list(self.view.owners), list(self.view.epochs)
         changed = False
-        for part in parts:
-            first, end = part.first, part.last + 1
-            if part.state == SlotState.GONE or min(epochs[first:end]) >= part.epoch:
+        for claim in claims:
+            first, end = claim.first, claim.last + 1
+            if min(epochs[first:end]) >= claim.epoch:
                 continue
             for slot in range(first, end):
-                if epochs[slot] < part.epoch:
+                if epochs[slot] < claim.epoch:
                     changed = True
-                    owners[slot], epochs[slot] = group, part.epoch
+                    owners[slot], epochs[slot] = claim.group, claim.epoch
         if changed:
             self.changes += 1
             self.view = SlotView(tuple(owners), tuple(epochs), _ranges(owners))
             for learned in tuple(self.watchers.values()):
                 learned()
+
+
+def _claims(group: int, table: SlotTable) -> list[MapRange]:
+    """What a replica claims. That a slot is gone is no claim: it may have gone on from there."""
+    parts = [part for part in table.ranges if part.state != SlotState.GONE]
+    return [MapRange(part.first, part.last, group, part.epoch) for part in parts]
 
 
 def _ranges(owners: Sequence[int]) -> tuple[tuple[int, int, int], ...]:

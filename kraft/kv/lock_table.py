@@ -76,6 +76,6 @@ class LockTable:
             isinstance(name, bytes) and first <= slot_of(name) <= last for name in names
         )
 
-    def hides(self, keys: Iterable[bytes]) -> bool:
-        """Whether a read of these keys has to wait: what they hold may be out of date."""
-        return Whole.WRITE in self.whole.values() or not self.exclusive.keys().isdisjoint(keys)
+    def hides(self, names: Iterable[Name]) -> bool:
+        """Whether a read of these has to wait: what they hold may be out of date."""
+        return Whole.WRITE in self.whole.values() or not self.exclusive.keys().isdisjoint(names)

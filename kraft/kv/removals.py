@@ -38,6 +38,11 @@ class Removals:
             return True
         return self._highest is not None and self._highest[bucket_of(key)] > revision
 
+    def bound(self, key: bytes) -> int:
+        """The lowest revision for which that is not `possible`."""
+        highest = 0 if self._highest is None else self._highest[bucket_of(key)]
+        return max(self._forgotten, highest)
+
     def forget(self, revision: int) -> None:
         """From now on any key may have had a record up to `revision`, that of the group, which is removed."""
         self._forgotten = revision

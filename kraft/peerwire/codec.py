@@ -21,7 +21,7 @@ from kraft.peerwire.frames import CHUNK_BYTES_MAX
 from kraft.peerwire.messages import Message
 from kraft.raft import messages as raft
 from kraft.raft.membership import configuration
-from kraft.raft.membership.configuration import TEXT_MAX, Base, members_fault
+from kraft.raft.membership.configuration import MEMBERS_MAX, TEXT_MAX, Base, members_fault
 
 BATCH_MESSAGES_MAX = 65_536  # each takes a few bytes on the wire and an object in memory, which this bounds
 NUMBER_MAX = INT64_MAX  # the largest number that a column of the log can hold
@@ -30,10 +30,13 @@ GROUPS_MAX = 1024  # of one cluster; each costs memory on a node as soon as it i
 SUM_BYTES = 16  # of a sum over all keys; `kv.checkpoint.HASH_BYTES`
 KEY_BYTES_MAX = 64 << 10  # the longest key that can be configured
 ADMIN_BYTES_MAX = 1 << 20  # a command and its answer hold a few words per member
+QUERY_BYTES_MAX = 4 * KEY_BYTES_MAX  # three keys or patterns, and some numbers
+KIND_MAX = 255  # of rows of the ledger: the first byte of their keys
 CONFIGURATION_BYTES_MAX = 1 << 20  # two of RETIRED_MAX and MEMBERS_MAX, and room for later fields
 
 _NOOP, _COMMANDS, _CONFIGURATION, _MARKER, _VERSION = map(int, raft.EntryKind)
 _OUTCOMES = frozenset((peer.DONE, peer.NOT_PROPOSED, peer.UNCERTAIN))
+_READ_OUTCOMES = frozenset((peer.READ, peer.NOT_READ, peer.MOVED, peer.LOCKED, peer.CROWDED, peer.TOO_MUCH))
 
 
 encode: Callable[[Sequence[tuple[int, Message]]], bytes] = msgspec.msgpack.Encoder().encode
@@ -254,6 +257,40 @@ def _has_number(m: peer.MembershipQuestion | peer.Dismissal) -> bool:
     return 0 <= m.number.term <= NUMBER_MAX and 0 <= m.number.index <= NUMBER_MAX
 
 
+def _is_text(text: str) -> bool:
+    return 0 < len(text) <= TEXT_MAX and text.isprintable()
+
+
+def _is_place_of_group(m: peer.GroupPlace) -> bool:
+    return (
+        1 <= m.term <= NUMBER_MAX
+        and 1 <= m.configuration <= NUMBER_MAX
+        and 1 <= m.version <= NUMBER_MAX
+        and 0 < len(m.members) <= 2 * MEMBERS_MAX  # of a joint configuration
+        and all(map(_is_text, (m.leader, *m.members)))
+    )
+
+
+def _is_name(name: bytes | int) -> bool:
+    return len(name) <= KEY_BYTES_MAX if isinstance(name, bytes) else 0 < name <= KIND_MAX
+
+
+def _is_read_keys(m: peer.ReadKeys) -> bool:
+    return 0 <= m.request <= NUMBER_MAX and 0 <= m.needed <= len(m.names) and all(map(_is_name, m.names))
+
+
+def _is_query(m: peer.QueryKeys) -> bool:
+    return 0 <= m.request <= NUMBER_MAX and 0 < len(m.query) <= QUERY_BYTES_MAX
+
+
+def _is_read_keys_reply(m: peer.ReadKeysReply) -> bool:
+    return (
+        0 <= m.request <= NUMBER_MAX
+        and m.outcome in _READ_OUTCOMES
+        and (m.outcome == peer.READ) == bool(m.rows)
+    )
+
+
 _CHECKS: dict[type, Callable[[Any], bool]] = {
     raft.PreVote: _is_asking,
     raft.PreVoteReply: _are_numbers("term"),
@@ -282,6 +319,10 @@ _CHECKS: dict[type, Callable[[Any], bool]] = {
     peer.Numbered: _is_numbered,
     peer.MembershipQuestion: _has_number,
     peer.Dismissal: _has_number,
+    peer.GroupPlace: _is_place_of_group,
+    peer.ReadKeys: _is_read_keys,
+    peer.QueryKeys: _is_query,
+    peer.ReadKeysReply: _is_read_keys_reply,
 }
 
 _decoder = msgspec.msgpack.Decoder(list[tuple[int, Message]])

@@ -1,5 +1,5 @@
 """Messages between hosts other than consensus: forwarded writes, read rounds for followers, snapshots,
-invitations, administration, comparison of replicas, conditions of nodes.
+invitations, administration, comparison of replicas, conditions of nodes, requests to groups elsewhere.
 
 They share a link with `raft.messages`, as (group, message) pairs. Tags 1 to 31 belong to consensus, 32 and
 above to hosts.
@@ -242,6 +242,65 @@ def without_numbers(message: "Message") -> "Message":
     return message.message if isinstance(message, Numbered) else message
 
 
+class GroupPlace(PeerMessage, frozen=True, array_like=True, tag=56, gc=False):
+    """Tells a node that is no member of a group who leads that, as the sender's replica knows.
+
+    `term` is the replica's, and `leader` leads in it; `configuration` is the index of the configuration in
+    force there, which has these `members`. `version` is the machine version in force. Only peers that speak
+    `hello.WIRE_REPLICAS` get it.
+    """
+
+    to_node = True
+
+    term: int
+    configuration: int
+    leader: str
+    members: tuple[str, ...]
+    version: int
+
+
+class ReadKeys(PeerMessage, frozen=True, array_like=True, tag=57, gc=False):
+    """Asks a member of a group for a linearizable read of `names`: keys, and kinds of rows of the ledger.
+
+    Without names it is a read of the group as a whole, which shows no key. The member may leave out names
+    after the first `needed` ones. `fresh`: the leader is confirmed by a round, not by a lease.
+    """
+
+    urgency = Urgency.BULK
+
+    request: int
+    names: tuple[bytes | int, ...]
+    needed: int
+    fresh: bool = False
+
+
+class QueryKeys(PeerMessage, frozen=True, array_like=True, tag=59, gc=False):
+    """Asks a member of a group what a command on all keys asks there: `query` as `kraft.server` encodes it.
+
+    It is answered by a `ReadKeysReply`, with an encoded answer in place of the rows. `fresh` is as of
+    `ReadKeys`.
+    """
+
+    urgency = Urgency.BULK
+
+    request: int
+    query: bytes
+    fresh: bool = False
+
+
+class ReadKeysReply(PeerMessage, frozen=True, array_like=True, tag=58, gc=False):
+    """Answers `ReadKeys`. `rows` is an encoded `kv.excerpt.ExcerptRows` if `outcome` is READ, else empty."""
+
+    urgency = Urgency.BULK
+
+    request: int
+    outcome: int
+    rows: bytes
+
+
+READ, NOT_READ, MOVED, LOCKED, CROWDED, TOO_MUCH = range(6)  # the kinds of `ReadKeysReply.outcome`
+
+
 Message = (
     raft.Message
     | Forward
@@ -262,4 +321,8 @@ Message = (
     | Numbered
     | MembershipQuestion
     | Dismissal
+    | GroupPlace
+    | ReadKeys
+    | QueryKeys
+    | ReadKeysReply
 )

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from kraft.config.values import Config
 from kraft.node.ports import Cancellable, Clock
+from kraft.server.asked_queries import AskedQueries
 from kraft.server.capacity import Capacity
 from kraft.server.commands.acl_table import catalog_of
 from kraft.server.commands.table import TABLE, UNLISTED
@@ -181,6 +182,6 @@ def client_factory(
     port = ClientPort(config, host, observer, clock, catalog_of(TABLE), capacity, in_thread)
     validation = Validation(port, TABLE, UNLISTED)
     port.evaluator = LuaEvaluator(port, validation)
-    host.use_evaluator(port.evaluator)
+    host.use_evaluator(port.evaluator, AskedQueries(host))
     host.users.watch(port.users.changed)
     return ConnectionCap(Timeouts(ClientFactory(port, validation), port), port)

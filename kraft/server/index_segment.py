@@ -9,16 +9,15 @@ from msgspec import field
 from kraft.host.requests.round import View
 from kraft.resp.render import render_plain
 from kraft.resp.values import Error, RenderedArray, Reply
-from kraft.server.commands.scan import AllKeys
-from kraft.server.commands.spec import Query
+from kraft.server.asked_queries import ALL_BYTES_MAX, Query, decode_answer, encode_query
+from kraft.server.commands.scan import WALK_KEYS, AllKeys
 from kraft.server.errors import SLOT_MOVED
-from kraft.server.ports import NodeHost
+from kraft.server.indexed_read import IndexedRead
+from kraft.server.ports import NodeHost, ReadDone
 from kraft.server.routing import Routing
 from kraft.server.segments import Segment
 from kraft.server.session_state import SessionState
 from kraft.server.slot_cover import SlotCover
-
-ALL_BYTES_MAX = 64 << 20  # of a reply with all keys
 
 _TOO_LARGE = Error(f"ERR the reply exceeds {ALL_BYTES_MAX >> 20} MiB: use SCAN")
 
@@ -29,6 +28,9 @@ class IndexSegment(Segment):
     A query for some of the keys is answered from one view of each group that it needs. One for all of them
     walks over the keys of one moment of each group in the background, and its reply is rendered on the way,
     piece by piece.
+
+    A group that this node has no replica of is asked at one of its members (`AskedQueries`), which sends the
+    keys that match, or what it has counted.
 
     It is planned again if a slot has moved between two groups in the meantime, so that its keys were met in
     neither of them, or in both.
@@ -61,22 +63,47 @@ class IndexSegment(Segment):
             self._prepare(group)
 
     def _prepare(self, group: int) -> None:
-        self.host.indexes.when_ready(group, self.parts[group].needs, partial(self._read, group))
+        query, fresh = self.parts[group], self.state.fresh
+        if self.host.elsewhere.has(group) and not self.state.readonly:
+            self.host.elsewhere.query(group, encode_query(query), partial(self._told, group), fresh=fresh)
+            return
+        read, viewed = partial(self._read, group), partial(self._viewed, group)
+        IndexedRead(self.host, group, query.needs, read, viewed).begin()
 
-    def _read(self, group: int) -> None:
+    def _read(self, group: int, done: ReadDone) -> None:
         if self.state.readonly:
-            self.host.read_stale(group, partial(self._viewed, group))
+            self.host.read_stale(group, done)
+        elif self.host.elsewhere.has(group):  # by now
+            self._prepare(group)
         elif self.host.slots.groups > 1:
-            self.host.read_keys(group, list, partial(self._viewed, group), self.state.fresh)
+            self.host.read_keys(group, list, done, self.state.fresh)
         else:
-            self.host.read(group, partial(self._viewed, group), self.state.fresh)
+            self.host.read(group, done, self.state.fresh)
+
+    def _told(self, group: int, outcome: bytes | Exception) -> None:
+        """Another node has looked at the group."""
+        query = self.parts[group]
+        if isinstance(outcome, Exception):
+            self._answered(group, outcome)
+            return
+        found = decode_answer(outcome)
+        self.cover.saw_elsewhere(group, found.slots)
+        if not isinstance(query, AllKeys):
+            self._answered(group, found.answer)
+        elif found.answer is None:
+            self.rendered = ALL_BYTES_MAX + 1
+            self._answered(group, RenderedArray(0, []))
+        elif query.counts:
+            self._answered(group, RenderedArray(found.answer[0], []))
+        else:
+            keys = found.answer[1]
+            pieces = (keys[place : place + WALK_KEYS] for place in range(0, len(keys), WALK_KEYS))
+            self.host.indexes.do(self._render(group, query, pieces))
 
     def _viewed(self, group: int, outcome: View | Exception) -> None:
         query = self.parts[group]
         if isinstance(outcome, Exception):
             self._answered(group, outcome)
-        elif not outcome.keyspace.has_index(query.needs):  # the state was replaced meanwhile
-            self._prepare(group)
         else:
             self.cover.saw(group, outcome.keyspace)
             try:

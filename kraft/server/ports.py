@@ -4,11 +4,12 @@
 `kraft.process.service` gives the first two to a port.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from kraft.host.ports import ScriptEvaluator
+from kraft.host.ports import KeyQueries, QueryDone, ScriptEvaluator
 from kraft.host.requests.round import View
+from kraft.host.requests.transaction_waits import KeysOfRead
 from kraft.host.slots import SlotMap
 from kraft.host.transactions.coordinator import TransactionDone
 from kraft.host.transactions.ports import Computation
@@ -108,6 +109,16 @@ class NodeUsers(Protocol):
         """Give `watcher` the ledger that has the users, now if there is one, and after each change."""
 
 
+class GroupsElsewhere(Protocol):
+    """The groups of which this node has no replica."""
+
+    def has(self, group: int) -> bool:
+        """Whether the group is elsewhere, and some of its members are known."""
+
+    def query(self, group: int, query: bytes, done: QueryDone, *, fresh: bool) -> None:
+        """Ask a member what `AskedQueries` answers there. `done` gets that, or Refused."""
+
+
 class NodeHost(Protocol):
     """The owner of all groups of this node. It calls back exactly once, and never before the call returns."""
 
@@ -115,8 +126,12 @@ class NodeHost(Protocol):
     def id(self) -> str:
         """This node's id."""
 
-    def use_evaluator(self, evaluator: ScriptEvaluator) -> None:
-        """Evaluate scripts with `evaluator` from now on."""
+    def use_evaluator(self, evaluator: ScriptEvaluator, queries: KeyQueries | None = None) -> None:
+        """Evaluate scripts with `evaluator` from now on, and answer other nodes with `queries`."""
+
+    @property
+    def elsewhere(self) -> GroupsElsewhere:
+        """The groups of which this node has no replica."""
 
     @property
     def users(self) -> NodeUsers:
@@ -157,12 +172,18 @@ class NodeHost(Protocol):
         """
 
     def read_keys(
-        self, group: int, keys: Callable[[], Collection[bytes]], done: ReadDone, fresh: bool = False
+        self,
+        group: int,
+        keys: KeysOfRead,
+        done: ReadDone,
+        fresh: bool = False,
+        needed: int | None = None,
     ) -> None:
         """As `read`, but not while a transaction over several groups may have changed one of `keys`.
 
         Without keys the read looks at all of them, and waits for the transactions that it finds. Fails with
-        NotOwner if the slot of a key has moved to another group.
+        NotOwner if the slot of a key has moved to another group. Where this node has no replica of the group,
+        keys after the first `needed` ones may be left out: then a look at them raises NotInExcerpt.
         """
 
     @property
@@ -173,7 +194,7 @@ class NodeHost(Protocol):
     def moves(self) -> NodeMoves:
         """Moves of slots between groups."""
 
-    def read_stale(self, group: int, done: ReadDone, keys: Callable[[], Collection[bytes]] = list) -> None:
+    def read_stale(self, group: int, done: ReadDone, keys: KeysOfRead = list) -> None:
         """Give `done` a view of this replica as it is; TooStale when that is older than configured.
 
         `keys` and NotOwner are as of `read_keys`.

@@ -15,6 +15,7 @@ import msgspec
 from kraft.host.requests.round import View
 from kraft.kv.commands import Command, Lock
 from kraft.kv.created_groups import created_count
+from kraft.kv.excerpt import NotInExcerpt
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
@@ -171,15 +172,21 @@ class ReadSegment(Segment):
         if state.readonly:
             host.read_stale(self.group, done, self._keys)
         elif self.checked:
-            host.read_keys(self.group, self._keys, done, state.fresh)
+            needed = len(self._keys_of(0)) if len(self.items) > 1 else None
+            host.read_keys(self.group, self._keys, done, state.fresh, needed)
         else:
             host.read(self.group, done, state.fresh)
 
-    def _keys(self) -> list[bytes]:
-        return [key for spec, request in self.items for key in spec.keys_of(request)]
+    def _keys(self) -> list[bytes | int]:
+        return [name for place in range(len(self.items)) for name in self._keys_of(place)]
+
+    def _keys_of(self, place: int) -> list[bytes | int]:
+        """The keys of an item, and kinds of rows beside the keys."""
+        spec, request = self.items[place]
+        return [*spec.keys_of(request), *spec.rows]
 
     def replies(self, outcome: View) -> list[Reply]:
-        """Replies up to REPLY_BYTES, and the one that goes beyond."""
+        """Replies up to REPLY_BYTES, and the one that goes beyond; or as far as the keys were read."""
         replies: list[Reply] = []
         size = 0
         if outcome.keyspace.slots is not None and not self.checked:  # groups were created meanwhile
@@ -190,6 +197,8 @@ class ReadSegment(Segment):
                 reply = spec.run(outcome, request)
             except errors.Rejected as refusal:
                 reply = Error(refusal.text)
+            except NotInExcerpt:
+                break
             replies.append(reply)
             if type(reply) is bytes:
                 size += len(reply)

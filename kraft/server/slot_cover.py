@@ -19,6 +19,10 @@ class SlotCover:
         """A command looks at the group now."""
         self._seen[group] = None if keyspace.slots is None else keyspace.slots.ranges
 
+    def saw_elsewhere(self, group: int, ranges: list[SlotRange] | None) -> None:
+        """As `saw`, of a group that another node has looked at: it had these slots."""
+        self._seen[group] = ranges
+
     def is_exact(self, slots: SlotMap, wanted: tuple[int, int]) -> bool:
         """Whether each of the `wanted` slots (the first and the last) was in exactly one of the groups.
 

@@ -22,6 +22,7 @@ class Increment:
 
     size = 20
     final = True
+    rows = ()
 
     def __init__(self, others=None):
         """`others` are parts of further groups, which need no computation."""

@@ -5,9 +5,11 @@ from zlib import crc32
 
 from hypothesis import strategies as st
 
-from kraft.peerwire.codec import GROUP_MAX, GROUPS_MAX, NUMBER_MAX, SUM_BYTES
+from kraft.peerwire.codec import GROUP_MAX, GROUPS_MAX, KIND_MAX, NUMBER_MAX, SUM_BYTES
 from kraft.peerwire.messages import (
     DONE,
+    READ,
+    TOO_MUCH,
     Admin,
     AdminReply,
     Beat,
@@ -16,12 +18,16 @@ from kraft.peerwire.messages import (
     Fence,
     Forward,
     ForwardReply,
+    GroupPlace,
     Invitation,
     MembershipQuestion,
     NodeCondition,
     Numbered,
+    QueryKeys,
     ReadIndex,
     ReadIndexReply,
+    ReadKeys,
+    ReadKeysReply,
     ReplicaMessage,
     SnapshotChunk,
     SnapshotOffer,
@@ -179,6 +185,22 @@ BY_TYPE = {
         st.lists(st.tuples(st.integers(0, GROUP_MAX), NUMBER, NUMBER), max_size=3).map(tuple),
         st.lists(st.integers(0, GROUP_MAX), max_size=3).map(tuple),
     ),
+    GroupPlace: st.builds(
+        GroupPlace,
+        TERM,
+        TERM,
+        st.sampled_from("abc"),
+        NAMES.map(tuple),
+        TERM,
+    ),
+    ReadKeys: st.lists(KEY | st.integers(1, KIND_MAX), max_size=3).flatmap(
+        lambda names: st.builds(
+            ReadKeys, NUMBER, st.just(tuple(names)), st.integers(0, len(names)), st.booleans()
+        )
+    ),
+    QueryKeys: st.builds(QueryKeys, NUMBER, st.binary(min_size=1, max_size=50), st.booleans()),
+    ReadKeysReply: st.builds(ReadKeysReply, NUMBER, st.just(READ), st.binary(min_size=1, max_size=50))
+    | st.builds(ReadKeysReply, NUMBER, st.integers(1, TOO_MUCH), st.just(b"")),
 }
 NUMBERS = st.builds(ReplicaNumber, NUMBER, NUMBER)
 BY_TYPE[Numbered] = st.builds(

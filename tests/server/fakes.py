@@ -198,10 +198,11 @@ class FakeHost:
         self.premature = range(0)  # as of a `LeaderClock`, for scripts
         self.transactions = FakeTransactions(self, clock)
         self.users = FakeUsers(self)
+        self.elsewhere: Any = SimpleNamespace(has=lambda _: False)
         self.moving: list[MoveStatus] = []
         self.moves = SimpleNamespace(status=lambda: self.moving, copy_scripts=self._copy_scripts)
 
-    def use_evaluator(self, evaluator: Any) -> None:
+    def use_evaluator(self, evaluator: Any, queries: Any = None) -> None:
         self.evaluator = evaluator
 
     def look_at_users(self) -> None:
@@ -250,7 +251,9 @@ class FakeHost:
         self.levels.append("fresh" if fresh else "default")
         self._read(group, done)
 
-    def read_keys(self, group: int, keys: Any, done: Any, fresh: bool = False) -> None:
+    def read_keys(
+        self, group: int, keys: Any, done: Any, fresh: bool = False, needed: int | None = None
+    ) -> None:
         self.levels.append("fresh" if fresh else "default")
         self._read(group, done, keys)
 

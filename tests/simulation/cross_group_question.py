@@ -40,6 +40,7 @@ class Rewrite:
 
     size = 50
     final = True
+    rows = ()
 
     def __init__(self, question: Question, homes: Homes) -> None:
         self.keys: dict[int, list[bytes]] = {}

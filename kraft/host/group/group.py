@@ -31,15 +31,10 @@ from kraft.kv.machine import Machine
 from kraft.peerwire.messages import (
     Digest,
     Fence,
-    Forward,
-    ForwardReply,
     Message,
-    ReadIndex,
-    ReadIndexReply,
     SnapshotChunk,
     SnapshotOffer,
     SnapshotRequest,
-    WaitingForward,
 )
 from kraft.raft.elections import with_clock
 from kraft.raft.errors import InvariantViolation
@@ -99,11 +94,7 @@ class Group:
         self._led = False  # as of the last turn
         self.drained = False
         self._handlers: dict[type, Callable[[str, Any], None]] = {
-            Forward: self.requests.writes.forward_received,
-            WaitingForward: self.requests.transaction_waits.forward_received,
-            ForwardReply: self.requests.writes.forward_answered,
-            ReadIndex: self.requests.reads.index_asked,
-            ReadIndexReply: self.requests.reads.index_answered,
+            **self.requests.handlers,
             SnapshotOffer: self._snapshot_offered,
             SnapshotRequest: self.sender.requested,
             SnapshotChunk: self.receiver.chunk,

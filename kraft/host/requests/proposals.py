@@ -106,6 +106,12 @@ class Proposals:
             self._keep(p for p in self.waiting if not p.remote)
         return remote
 
+    def take_all(self) -> list[Proposal]:
+        """Remove and return everything that waits."""
+        taken = list(self.waiting)
+        self._keep(())
+        return taken
+
     def log(self, batch: Batch) -> None:
         """Record that the leader of this node appended `batch` to its log.
 

@@ -4,8 +4,12 @@
 turn whether this replica serves its requests itself, as the leader, or sends them to the leader.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
+from kraft.host.requests.asked_reads import AskedReads
 from kraft.host.requests.coalescer import Coalescer
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
@@ -20,12 +24,25 @@ from kraft.host.requests.timing import Timing
 from kraft.host.requests.transaction_waits import TransactionWaits
 from kraft.host.requests.writes import Writes
 from kraft.kv.commands import Command
-from kraft.peerwire.messages import Forward, Message, ReadIndex
+from kraft.peerwire.messages import (
+    Forward,
+    ForwardReply,
+    Message,
+    QueryKeys,
+    ReadIndex,
+    ReadIndexReply,
+    ReadKeys,
+    ReadKeysReply,
+    WaitingForward,
+)
 from kraft.raft.raft import Raft
 
 
 class Requests:
-    """All requests on one replica. Its requests to other nodes are numbered from `first_request` on."""
+    """All requests on one replica. Its requests to other nodes are numbered from `first_request` on.
+
+    `handlers` take the messages about requests that other nodes send.
+    """
 
     def __init__(
         self,
@@ -80,7 +97,18 @@ class Requests:
             context.clock,
             timing.leader_wait,
         )
+        self.asked_reads = AskedReads(group, self.transaction_waits, context.turns, context.evaluators)
         self.lock_waits = LockWaits(state, self.transaction_waits, context.clock)
+        self.handlers: dict[type, Callable[[str, Any], None]] = {
+            Forward: self.writes.forward_received,
+            WaitingForward: self.transaction_waits.forward_received,
+            ForwardReply: self.writes.forward_answered,
+            ReadIndex: self.reads.index_asked,
+            ReadIndexReply: self.reads.index_answered,
+            ReadKeys: self.asked_reads.asked,
+            QueryKeys: self.asked_reads.queried,
+            ReadKeysReply: _ignore,  # to a question from before there was a replica here
+        }
 
     def refuse_peers(self) -> None:
         """Take no more writes from other nodes, and let no client wait for a lock."""
@@ -190,3 +218,7 @@ class Requests:
         self.transaction_waits.abandon()
         self.writes.abandon()
         self.reads.abandon()
+
+
+def _ignore(_: str, __: Message) -> None:
+    """Nobody waits for it any more."""

@@ -41,8 +41,10 @@ from kraft.raft.raft import Raft
 
 WAITERS_MAX = 2048  # of a group on one node: about 1 ms of a turn in which something is applied
 
-KeysOfRead = Callable[[], Collection[bytes]]
-"""Gives the keys at which a read looks, none for all. It is called only if there are locks, or slots move."""
+KeysOfRead = Callable[[], Collection[Name]]
+"""Gives the keys at which a read looks, and kinds of rows beside them; none for all keys. It is called only
+if there are locks, or slots move, or the group is elsewhere.
+"""
 
 
 class WaitingWrite:
@@ -75,7 +77,7 @@ class WaitingWrite:
         self.done = done
         self.remote = remote
         self.counted = False
-        self.locks = any(type(command) in _LOCKING for command in commands)
+        self.locks = may_lock(commands)
         self.met = False
         self.replies: list[Reply] = []
         self.names: frozenset[Name] = frozenset()
@@ -93,7 +95,7 @@ class WaitingRead:
 
     def __init__(
         self,
-        keys: Collection[bytes],
+        keys: Collection[Name],
         space: Keyspace,
         deadline: float,
         now_ms: int,
@@ -292,14 +294,12 @@ class TransactionWaits:
 
     def _written(self, writing: WaitingWrite, outcome: WriteOutcome) -> None:
         writing.asking = False
-        place = None if isinstance(outcome, Exception) else _first_locked(writing.commands, outcome)
+        place = None if isinstance(outcome, Exception) else first_locked(writing.commands, outcome)
         if place is None or isinstance(outcome, Exception):
             self._settle(writing, outcome)
             return
-        if any(reply is CommandFailure.NOT_OWNER for reply in outcome[:place]):
-            # What is sent again for another group has to come before what waits, so that goes with it.
-            left: list[Reply] = [CommandFailure.NOT_OWNER] * (len(outcome) - place)
-            self._settle(writing, [*outcome[:place], *left])
+        if CommandFailure.NOT_OWNER in outcome[:place]:
+            self._settle(writing, not_owned_from(outcome, place))
             return
         writing.replies += outcome[:place]
         writing.commands = writing.commands[place:]
@@ -427,7 +427,21 @@ def _disjoint(names: frozenset[Name], taken: AbstractSet[Name]) -> bool:
     return names.isdisjoint(taken)
 
 
-def _first_locked(commands: Sequence[Command], replies: Sequence[Reply]) -> int | None:
+def may_lock(commands: Sequence[Command]) -> bool:
+    """Whether a step among the commands may lock keys."""
+    return any(type(command) in _LOCKING for command in commands)
+
+
+def not_owned_from(replies: Sequence[Reply], place: int) -> list[Reply]:
+    """The replies where one before `place` is NOT_OWNER, and the command there met a lock.
+
+    What is sent again for another group has to come before what waits, so that goes with it.
+    """
+    left: list[Reply] = [CommandFailure.NOT_OWNER] * (len(replies) - place)
+    return [*replies[:place], *left]
+
+
+def first_locked(commands: Sequence[Command], replies: Sequence[Reply]) -> int | None:
     """The place of the first command that was not done because of a lock."""
     for place, (command, reply) in enumerate(zip(commands, replies, strict=True)):
         if reply is CommandFailure.LOCKED:

@@ -14,7 +14,7 @@ from kraft.host.transactions.key_lock import KeyLock
 from kraft.host.transactions.ports import Computation, GroupRequests
 from kraft.host.transactions.token_use import TokenUse
 from kraft.kv.commands import Exec
-from kraft.kv.footprint import Footprint, footprint
+from kraft.kv.footprint import Footprint, Name, footprint
 from kraft.kv.replies import CommandFailure
 from kraft.kv.transaction_reply import StepOutcome
 from kraft.node.errors import Locked
@@ -51,10 +51,11 @@ class OptimisticTransaction:
 
     def read(self) -> None:
         """Read the keys of all groups, and go on from there."""
-        keys = self._computation.keys
+        keys, rows = self._computation.keys, self._computation.rows
         self._left = len(keys)
         for group, names in keys.items():
-            self._requests.read(group, partial(_itself, names), partial(self._viewed, group))
+            wanted: list[Name] = [*names, *rows] if names else []
+            self._requests.read(group, partial(_itself, wanted), partial(self._viewed, group))
 
     def _viewed(self, group: int, outcome: ReadOutcome) -> None:
         if isinstance(outcome, View):
@@ -123,5 +124,5 @@ def _wanted(
     return {group: names for group, names in wanted.items() if names or group in looks}
 
 
-def _itself(keys: Collection[bytes]) -> Collection[bytes]:
-    return keys
+def _itself(names: Collection[Name]) -> Collection[Name]:
+    return names

@@ -32,6 +32,10 @@ class Computation(Protocol):
         """The keys on which it depends, by group."""
 
     @property
+    def rows(self) -> Collection[int]:
+        """The kinds of rows of the ledger on which it depends, in the groups of the keys."""
+
+    @property
     def size(self) -> int:
         """The approximate bytes of what was computed, after `parts`."""
 

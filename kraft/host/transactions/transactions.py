@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from kraft.config import Config
+from kraft.host.absent.absent_groups import AbsentGroups
 from kraft.host.group.group import Group
 from kraft.host.requests.proposal import WriteDone
 from kraft.host.requests.round import ReadDone
@@ -16,22 +17,31 @@ from kraft.host.transactions.ports import Computation
 from kraft.host.transactions.recovery import TransactionRecovery
 from kraft.host.transactions.token_use import TokenUse
 from kraft.kv.commands import URGENT, Command, Exec, TransactionId
-from kraft.node.errors import NoLeader, Stopping
+from kraft.node.errors import Stopping
 from kraft.node.ports import Clock
 from kraft.node.status import TransactionStatus
 
 
 class Transactions:
-    """The transactions of one node over its `groups`; it gives its parts the `GroupRequests`.
+    """The transactions of one node over its `groups`, and those `elsewhere`; it gives its parts the
+    `GroupRequests`.
 
     `session` is a number that no other process of this node has had.
     """
 
-    def __init__(self, config: Config, session: int, groups: Mapping[int, Group], clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        session: int,
+        groups: Mapping[int, Group],
+        elsewhere: AbsentGroups,
+        clock: Clock,
+    ) -> None:
         name, client = b"%s:%x" % (config.node.id.encode(), session), config.client
         self.coordinator = Coordinator(name, self, clock, client.write_timeout, client.leader_wait)
         self.recoveries: dict[int, TransactionRecovery] = {}  # by group
         self._groups = groups
+        self._elsewhere = elsewhere
         self._clock = clock
         self._patience = config.transactions.patience
         self._stops = False
@@ -93,8 +103,11 @@ class Transactions:
     ) -> None:
         """As `GroupRequests.write`."""
         target = self._groups.get(group)
-        if target is None or self._stops:
-            self._clock.call_soon(partial(done, Stopping() if self._stops else NoLeader(group)))
+        if self._stops:
+            self._clock.call_soon(partial(done, Stopping()))
+        elif target is None:
+            again = partial(self.write, group, commands, size, done, waits=waits)
+            self._elsewhere.write(group, commands, size, done, again, waits=waits)
         elif waits:
             target.requests.transaction_waits.write(commands, size, done)
         elif type(commands[0]) in URGENT:
@@ -106,13 +119,15 @@ class Transactions:
         """As `GroupRequests.read`."""
         target = self._groups.get(group)
         if target is None:
-            self._clock.call_soon(partial(done, NoLeader(group)))
+            again = partial(self.read, group, keys, done, fresh=fresh)
+            self._elsewhere.read(group, keys, done, again, fresh=fresh)
         else:
             target.requests.transaction_waits.read(keys, done, fresh)
 
     def log_time(self) -> int:
         """As `GroupRequests.log_time`."""
-        return max([self._clock.wall_ms(), *(group.state.machine.stamp for group in self._groups.values())])
+        stamps = (group.state.machine.stamp for group in self._groups.values())
+        return max([self._clock.wall_ms(), self._elsewhere.newest, *stamps])
 
     def abandon(self) -> None:
         """The node stops: nothing more is sent. What is left undone, the leaders finish."""

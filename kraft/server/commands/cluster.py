@@ -7,7 +7,6 @@ added to it.
 
 import hashlib
 from collections.abc import Collection, Mapping
-from functools import partial
 
 from kraft.int64 import parse_int64
 from kraft.kv.slots import SLOTS, slot_of
@@ -166,7 +165,7 @@ def keys_in_slot(request: Request) -> AllKeys:
     slot, limit = _slot(request[2]), parse_int64(request[3])
     if slot is None or limit is None or limit < 0:
         raise Rejected("ERR Invalid slot or number of keys")
-    return AllKeys(partial(_is_in, slot), slot, limit)
+    return AllKeys(b"*", slot, limit)
 
 
 def count_keys_in_slot(request: Request) -> AllKeys:
@@ -174,16 +173,12 @@ def count_keys_in_slot(request: Request) -> AllKeys:
     slot = _slot(request[2])
     if slot is None:
         raise Rejected("ERR Invalid slot")
-    return AllKeys(partial(_is_in, slot), slot, counts=True)
+    return AllKeys(b"*", slot, counts=True)
 
 
 def _slot(text: bytes) -> int | None:
     slot = parse_int64(text)
     return slot if slot is not None and 0 <= slot < SLOTS else None
-
-
-def _is_in(slot: int, key: bytes) -> bool:
-    return slot_of(key) == slot
 
 
 def key_slot(_: CommandContext, request: Request) -> Reply:

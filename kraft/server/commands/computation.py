@@ -19,7 +19,7 @@ from kraft.kv import commands as kv
 from kraft.kv.commands import CompareAndSet, Evaluated, Extend, Guarded, Lock
 from kraft.kv.excerpt import Excerpt
 from kraft.kv.footprint import Name, declared
-from kraft.kv.ledger import Ledger
+from kraft.kv.ledger import Ledger, LedgerKind
 from kraft.kv.machine import Machine
 from kraft.kv.net_effect import effect
 from kraft.kv.overlay import Overlay
@@ -92,6 +92,13 @@ class StepComputation:
                 for key in _names(step):
                     self.keys.setdefault(group_of(key), []).append(key)
         self.keys = {owner: list(dict.fromkeys(keys)) for owner, keys in self.keys.items()} or {group: []}
+
+    @property
+    def rows(self) -> tuple[LedgerKind, ...]:
+        """As of `Computation`: what scripts need."""
+        steps = self._transaction.steps
+        scripted = any(type(steps[place]) is kv.ScriptCall for place in self._run)
+        return (LedgerKind.SCRIPT, LedgerKind.LIBRARY) if scripted else ()
 
     def found(self, group: int, view: View) -> None:
         """As of `Computation`."""

@@ -10,8 +10,10 @@ Several groups give their keys in order, each of one moment, and the reply merge
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from kraft.host.slots import SlotMap
 from kraft.kv.key_order import KeyOrder, prefix_end
@@ -29,8 +31,7 @@ RANGE_BYTES = 1 << 20  # of keys and values in one reply, and the pair that goes
 _NOT_POSITIVE = "ERR value is out of range, must be positive"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRange:
+class KeyRange(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """The keys from `start` on and before `end`, None for no end: at most `count` of those after `after`.
 
     With `reverse` they come in descending order, and `after` is the key before which they begin.

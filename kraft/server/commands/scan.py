@@ -8,15 +8,19 @@ shares are scanned in the order of their numbers. The low bits of a position whe
 index is never so large: there a cursor has the number of the share, and fits in a double, as some clients
 need it.
 
-Each query has three methods: `parts` gives what is to be asked in which of `groups`; `answer` is asked there;
-and `merge` makes the reply of the answers by group. `wanted` are the first and the last slot of which it
-looks at the keys: each must have been in exactly one of the groups (`kraft.server.slot_cover`).
+A query has three methods: `parts` gives what is to be asked in which of `groups`, perhaps of another node;
+`answer` is asked there; and `merge` makes the reply of the answers by group. `wanted` are the first and the
+last slot of which it looks at the keys: each must have been in exactly one of the groups
+(`kraft.server.slot_cover`).
 """
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from kraft.glob import Match, key_pattern
 from kraft.host.slots import SlotMap
@@ -38,9 +42,8 @@ SHARE_BITS = 15  # of a cursor
 ALL_SLOTS = (0, SLOTS - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """SCAN: looks at `count` keys from `cursor` on, and returns those that `match`.
+class Scan(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """SCAN: looks at `count` keys from `cursor` on, and returns those that match the `pattern`.
 
     In a cluster that was formed with one group, a cursor is a position; of the parts it always is. A part is
     about the `wanted` slots of a `share`.
@@ -49,10 +52,15 @@ class Scan:
     needs: ClassVar[type[KeyIndex]] = KeyIndex
     cursor: int
     count: int
-    match: Match | None
+    pattern: bytes
     nothing: bool  # another type of value is asked for
     share: int = 0
     wanted: tuple[int, int] = ALL_SLOTS
+
+    @property
+    def match(self) -> Match | None:
+        """Whether a key matches; None if every one does."""
+        return key_pattern(self.pattern)
 
     def parts(self, groups: Sequence[int], slots: SlotMap) -> "dict[int, Scan]":
         """The groups that have slots of one share; where a scan has begun, also others than `groups`."""
@@ -90,7 +98,8 @@ class Scan:
         if table is not None:
             first, last = self.wanted
             seen = [key for key in seen if table.shows(key) and first <= slot_of(key) <= last]
-        found: list[Reply] = [] if self.nothing else list(filter(self.match, seen) if self.match else seen)
+        match = self.match
+        found: list[Reply] = [] if self.nothing else list(filter(match, seen) if match else seen)
         return self.share, position, found
 
 
@@ -116,8 +125,7 @@ def _next_share(share: int, groups: Sequence[int], slots: SlotMap) -> int:
     return slots.founded
 
 
-@dataclass(frozen=True, slots=True)
-class RandomKey:
+class RandomKey(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """RANDOMKEY: each key with the same probability."""
 
     needs: ClassVar[type[KeyIndex]] = KeyIndex
@@ -147,18 +155,22 @@ class RandomKey:
         return count, next(filter(slots.shows, keyspace.records), None)
 
 
-@dataclass(frozen=True, slots=True)
-class AllKeys:
-    """KEYS: the keys that `match`, of one moment of each group, and at most `limit` of them.
+class AllKeys(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """KEYS: the keys that match the `pattern`, of one moment of each group, and at most `limit` of them.
 
-    With `counts` their number is the reply. Those of one `slot` are in one group.
+    With `counts` their number is the reply. With a `slot` they are those of one slot, which are in one group.
     """
 
     needs: ClassVar[type[KeyIndex]] = KeyIndex
-    match: Match | None
+    pattern: bytes
     slot: int | None = None
     limit: int | None = None
     counts: bool = False
+
+    @property
+    def match(self) -> Match | None:
+        """Whether a key matches; None if every one does."""
+        return key_pattern(self.pattern) if self.slot is None else partial(_is_in, self.slot)
 
     @property
     def wanted(self) -> tuple[int, int]:
@@ -182,13 +194,14 @@ class AllKeys:
             raise LookupError("a walk needs an index")
         walk = keyspace.index.walk()
         shown = None if keyspace.slots is None else keyspace.slots.shown()
+        match = self.match
 
         def pieces() -> Iterator[list[bytes]]:
             left = self.limit
             try:
                 while left != 0 and (piece := walk.piece(WALK_KEYS)) is not None:
                     piece = piece if shown is None else list(filter(shown, piece))
-                    found = list(filter(self.match, piece)) if self.match else piece
+                    found = list(filter(match, piece)) if match else piece
                     yield found[:left]
                     if left is not None:
                         left -= len(found[:left])
@@ -201,7 +214,7 @@ class AllKeys:
 def scan(request: Request) -> Scan:
     """SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]."""
     cursor = _cursor(request[1])
-    count, match, kind = SCAN_KEYS, None, b"string"
+    count, pattern, kind = SCAN_KEYS, b"*", b"string"
     words = iter(request[2:])
     for word in words:
         option, value = word.upper(), next(words, None)
@@ -212,17 +225,17 @@ def scan(request: Request) -> Scan:
             if count < 1:
                 raise Rejected(SYNTAX)
         elif option == b"MATCH":
-            match = _match(value)
+            pattern = _pattern(value)
         elif option == b"TYPE":
             kind = value.lower()
         else:
             raise Rejected(SYNTAX)
-    return Scan(cursor, count, match, kind != b"string")
+    return Scan(cursor, count, pattern, kind != b"string")
 
 
 def keys(request: Request) -> AllKeys:
     """KEYS pattern."""
-    return AllKeys(_match(request[1]))
+    return AllKeys(_pattern(request[1]))
 
 
 def randomkey(_: Request) -> RandomKey:
@@ -230,10 +243,14 @@ def randomkey(_: Request) -> RandomKey:
     return RandomKey()
 
 
-def _match(pattern: bytes) -> Match | None:
+def _pattern(pattern: bytes) -> bytes:
     if len(pattern) > PATTERN_BYTES_MAX:
         raise Rejected(f"ERR pattern exceeds limit of {PATTERN_BYTES_MAX} bytes")
-    return key_pattern(pattern)
+    return pattern
+
+
+def _is_in(slot: int, key: bytes) -> bool:
+    return slot_of(key) == slot
 
 
 def _cursor(text: bytes) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kraft.kv.commands import ScriptCall
+from kraft.kv.ledger import LedgerKind
 from kraft.resp.values import Request
 from kraft.server.commands import introspection, scripts
 from kraft.server.commands.all_groups import ANY, EVERYWHERE, IN_EVERY_GROUP, IN_ORDER
@@ -38,14 +39,14 @@ SCRIPT_WRITES = (
 _FAMILY = (
     *SCRIPT_WRITES,
     ReadSpec(name="script|exists", arity=-3, run=scripts.exists, group="scripting", flags=("noscript",),
-        acl=("scripting",), no_multi=True, all_groups=EVERYWHERE,
+        acl=("scripting",), rows=(LedgerKind.SCRIPT,), no_multi=True, all_groups=EVERYWHERE,
         summary="Says which scripts are in the cache.",
         usage="sha1 [sha1 ...]"),
     LocalSpec(name="script|kill", arity=2, run=scripts.kill, group="scripting",
         flags=("noscript", "allow_busy"), acl=("scripting",),
         summary="Replies that no script runs: the limits of scripts end a long one."),
     ReadSpec(name="script|show", arity=3, run=scripts.show, group="scripting", flags=("noscript",),
-        acl=("scripting",), no_multi=True, all_groups=ANY,
+        acl=("scripting",), rows=(LedgerKind.SCRIPT,), no_multi=True, all_groups=ANY,
         summary="Returns the text of a script in the cache.", usage="sha1"),
     LocalSpec(name="script|help", arity=2, run=introspection.family_help, group="scripting",
         flags=("loading", "stale"), summary="Lists the subcommands."),

@@ -27,6 +27,7 @@ from kraft.acl.catalog import CATEGORIES
 from kraft.host.requests.round import View
 from kraft.int64 import parse_int64
 from kraft.kv.commands import Command, Lock
+from kraft.kv.ledger import LedgerKind
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
 from kraft.resp.values import Reply, Request
@@ -210,11 +211,12 @@ class SwitchSpec(CommandSpec):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReadSpec(CommandSpec):
-    """A command that changes nothing."""
+    """A command that changes nothing. `rows` are the kinds of rows of the ledger at which it looks."""
 
     kind: ClassVar[str] = "read"
     flags: tuple[str, ...] = ("readonly", "fast")
     run: Callable[[View, Request], Reply]
+    rows: tuple[LedgerKind, ...] = ()
 
 
 @final
