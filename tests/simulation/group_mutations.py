@@ -128,7 +128,8 @@ GROUP_MUTATIONS = (
     Mutation(
         "a recovery leaves frozen slots to a receiver that has passed them on",
         "kraft/kv/slot_settlement.py",
-        "frozen = part.state == SlotState.FROZEN and part.peer == winner",
+        "frozen = part.state == SlotState.FROZEN and part.peer == winner\n"
+        "        return frozen and move is not None and move.state == MoveState.ACTIVE",
         "return part.state == SlotState.FROZEN",
         "it would say that it has never had them",
         test="tests/kv/test_slot_settlement.py",

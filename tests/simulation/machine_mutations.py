@@ -50,7 +50,7 @@ MACHINE_MUTATIONS = (
         "if not state.keyspace.unchanged(command.watched):\n        return None",
         "if not state.keyspace.unchanged(command.watched):\n"
         "        for step in command.steps:\n"
-        "            if type(step) is not Look:\n"
+        "            if type(step) in FUNCTIONS:\n"
         "                FUNCTIONS[type(step)](state, step)\n"
         "        return None",
         "all or nothing",

@@ -183,7 +183,8 @@ def searched(mutation: Mutation) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"seed": None, "error": f"not within {SECONDS_MAX} seconds"}
     if ended.returncode:
-        return {"seed": None, "error": ended.stderr.strip().splitlines()[-1]}
+        lines = [line for line in ended.stderr.splitlines() if line and not line.startswith("repeat it")]
+        return {"seed": None, "error": lines[-1]}
     found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return found
 

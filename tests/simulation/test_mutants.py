@@ -1,5 +1,7 @@
 """The checks must catch planted bugs. This file plants a few; `tox -e mutants` plants all of them."""
 
+import ast
+import builtins
 import re
 from pathlib import Path
 
@@ -29,6 +31,25 @@ def test_the_list_follows_the_code(mutation):
     changed = mutated(source, mutation)
     compile(changed, mutation.file, "exec")
     assert changed != source
+    assert unknown_names(changed) == set()
+
+
+def unknown_names(source: str) -> set[str]:
+    """Names that a module uses and binds nowhere: a mistake with one would be found at once, as an error."""
+    bound, used = set(dir(builtins)) | {"__file__"}, set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                used.add(name)
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
+                bound.add(name)
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                bound.add(name)
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                bound.add(name)
+            case ast.alias(name=name, asname=alias):
+                bound.add(alias or name.partition(".")[0])
+    return used - bound
 
 
 def test_there_are_enough_of_them_and_no_two_of_a_name():

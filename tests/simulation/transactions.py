@@ -52,7 +52,8 @@ def outcome(argument: tuple[Seen, bytes], reply: Any) -> str | None:
     if reply is None:
         return None
     _, records, (status, (_, place)) = reply
-    demand(records[place][0] == argument[1], f"a transaction that set {argument[1]!r} then read {records}")
+    read = None if place is None else records[place][0]
+    demand(read == argument[1], f"a transaction that set {argument[1]!r} then read {records}")
     demand(records[place][1] > argument[0].watched.seen, "a revision went back")
     return str(status)
 
