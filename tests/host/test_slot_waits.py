@@ -6,7 +6,7 @@ import pytest
 
 from kraft.host.requests import transaction_waits
 from kraft.host.requests.round import View
-from kraft.kv.commands import Flush, Freeze, Lock, Put, Release, Unfreeze
+from kraft.kv.commands import Flush, Freeze, Increment, Lock, Put, Release, Unfreeze
 from kraft.kv.replies import CommandFailure
 from kraft.kv.slots import SLOTS, slot_of
 from kraft.kv.transaction_reply import StepOutcome, transaction_reply
@@ -173,6 +173,19 @@ def test_what_came_after_a_command_for_a_slot_that_has_gone_goes_with_it(source)
     source.apply(free)
     source.turn()
     assert source.machine.keyspace.get(HERE) == b"h"
+
+
+def test_a_reply_that_is_the_number_of_a_failure_is_none(source):
+    """The command is done: the next one waits for its lock, and neither is sent again for another group."""
+    number = int(CommandFailure.NOT_OWNER)
+    source.ask(Increment(SAME, number), Put(HERE, b"2"))
+    free = source.hold(HERE)  # while they are on their way
+    source.turn()
+    assert source.done == []
+    source.apply(free)
+    source.look()
+    source.turn()
+    assert source.done == [[number, "OK"]]
 
 
 def test_a_client_too_many_is_refused_and_the_others_wait(source, monkeypatch):

@@ -156,7 +156,7 @@ class RemoteWrites:
         place = None if isinstance(outcome, Exception) else first_locked(write.commands, outcome)
         if place is None or isinstance(outcome, Exception):
             self._settle(write, outcome)
-        elif CommandFailure.NOT_OWNER in outcome[:place]:
+        elif any(reply is CommandFailure.NOT_OWNER for reply in outcome[:place]):
             self._settle(write, not_owned_from(outcome, place))
         elif self._clock.seconds() >= write.deadline:
             self._settle(write, outcome)

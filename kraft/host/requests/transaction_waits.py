@@ -298,7 +298,7 @@ class TransactionWaits:
         if place is None or isinstance(outcome, Exception):
             self._settle(writing, outcome)
             return
-        if CommandFailure.NOT_OWNER in outcome[:place]:
+        if any(reply is CommandFailure.NOT_OWNER for reply in outcome[:place]):
             self._settle(writing, not_owned_from(outcome, place))
             return
         writing.replies += outcome[:place]
