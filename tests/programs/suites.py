@@ -192,13 +192,16 @@ def run_redis_py(folder: Path, port: int, files: Sequence[str]) -> list[Outcome]
         report = Path(scratch) / "report.xml"
         options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-m", MARKS, f"--junitxml={report}"]
         url = f"redis://127.0.0.1:{port}/0"
-        subprocess.run(
+        run = subprocess.run(
             [sys.executable, "-m", "pytest", *options, "--redis-url", url, *paths],
             cwd=folder,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
             timeout=SUITE_SECONDS,
             env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         )
+        if not report.exists():  # such as for a library that is not installed
+            sys.exit(f"pytest has written no report:\n{run.stdout}")
         cases = xml.etree.ElementTree.parse(report).iter("testcase")
         return [junit_outcome(case) for case in cases]
 
