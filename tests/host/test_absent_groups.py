@@ -132,6 +132,12 @@ def test_a_scan_finds_every_key_once(cluster):
     assert client.run("RANDOMKEY").split(b"\r\n")[1] in KEYS
 
 
+def test_long_words_of_a_command_on_all_keys_do_not_end_the_link(cluster):
+    client, leader = cluster.connect(LACKING), cluster.host(LACKING).leader(1)
+    assert client.run("KRAFT", "RANGE", "a" * 400_000, "") == b"*2\r\n$-1\r\n*0\r\n"
+    assert leader in cluster.host(LACKING).peers.connected
+
+
 def test_large_values_come_in_parts(cluster, monkeypatch):
     """A pipeline of reads gets what fits into a part, and asks again for the rest; one command gets all."""
     monkeypatch.setattr(excerpt, "PART_BYTES", 5_000)
