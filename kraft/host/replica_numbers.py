@@ -79,11 +79,17 @@ class ReplicaNumbers:
         return number.term <= state.term and self._is_gone(configuration, node, number)
 
     def _is_gone(self, configuration: Configuration, node: str, number: ReplicaNumber) -> bool:
+        """Whether the replica, which the committed `configuration` is without, can be no member later on.
+
+        So it is if what is committed reaches to the entry that adds it, or excludes that by a later term. The
+        term of the replica says nothing: it is that of the leader, whose log may be on its way.
+        """
         if node in configuration.retired:
             return False  # the whole node was removed
         if number == UNNUMBERED:
             return any_replica(node) in configuration.retired
-        return self.state.configuration_index > number.index or self.state.term > number.term
+        state = self.state
+        return state.commit >= number.index or state.term_at(state.commit) > number.term
 
     def framed(self, to: str, message: Message) -> Message:
         """`message` as it leaves for the node `to`."""

@@ -36,6 +36,11 @@ class State:
 
     def __init__(self, **numbers):
         self.configuration = configuration(**numbers)
+        self.leads, self.term, self.committed_term, self.configuration_index, self.commit = False, 1, 1, 1, 1
+
+    def term_at(self, index):
+        assert index == self.commit
+        return self.committed_term
 
 
 def configuration(**numbers):
@@ -143,7 +148,25 @@ def leading(numbers, *, term=3, index=30, commit=30):
     """The state of a leader whose last configuration is at `index`."""
     state = numbers.state
     state.leads_with_commit, state.term, state.configuration_index, state.commit = True, term, index, commit
+    state.committed_term = term
     return numbers
+
+
+def test_a_replica_that_catches_up_has_not_left_whatever_the_term_of_its_leader():
+    """Its log has the configuration of before it was added."""
+    numbers = numbers_of(SECOND, K1=UNNUMBERED)
+    numbers.state.term = 9
+    numbers.state.commit = SECOND.index - 1
+    assert not numbers.has_left
+    numbers.state.commit = SECOND.index
+    assert numbers.has_left
+
+
+def test_a_replica_has_left_if_the_entry_that_adds_it_was_overwritten():
+    """What is committed before its place has a later term, so that the entry cannot follow."""
+    numbers = numbers_of(SECOND, K1=UNNUMBERED)
+    numbers.state.commit, numbers.state.committed_term = SECOND.index - 1, SECOND.term + 1
+    assert numbers.has_left
 
 
 def test_a_leader_dismisses_a_replica_that_a_committed_configuration_is_without():

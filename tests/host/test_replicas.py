@@ -228,3 +228,26 @@ def test_a_removed_node_keeps_its_data(scene):
     process = scene.nodes["K3"].process
     assert process is None or set(process.host.groups) == {0, 1, 2}
     assert scene.nodes["K3"].platter.replicas == {}
+
+
+def test_a_replica_that_catches_up_from_a_later_leader_stays():
+    """The leader that added it is gone, and its log has not come to the entry that adds it yet."""
+    scene = Returning(checkpoint_entries=1 << 30)
+    leave(scene)
+    for n in range(40):
+        scene.put(b"k%d" % n, b"v" * 20000)
+    incarnation = scene.host("K3").peers.formation.identity.incarnation
+    away = [pair for peer in ("K1", "K2") for pair in (("K3", peer), (peer, "K3"))]
+    scene.network.block(away)
+    scene.add_node("K3", incarnation)
+    scene.pass_on("K2")
+    scene.network.unblock(away)
+    for peer in ("K1", "K2"):
+        scene.network.narrow((peer, "K3"), 100_000)
+
+    def catching_up():
+        replica = scene.replica("K3")
+        return replica is not None and 0 < replica.raft.state.commit < replica.numbers.own.index
+
+    assert scene.run(20, catching_up)
+    assert scene.run(60, lambda: (replica := scene.replica("K3")) is not None and replica.numbers.is_member)

@@ -51,6 +51,13 @@ REPLICA_MUTATIONS = (
         "a voter is missing for ever if the change is undone",
     ),
     _plant_rule(
+        "a replica leaves before the entry that adds it arrives",
+        "kraft/host/replica_numbers.py",
+        "state.term_at(state.commit) > number.term",
+        "state.term > number.term",
+        "a member is destroyed while it catches up, if the leader has changed since, and never comes back",
+    ),
+    _plant_rule(
         "any leader dismisses a replica",
         "kraft/host/replica_numbers.py",
         "return number.term <= state.term and self._is_gone(configuration, node, number)",
