@@ -24,6 +24,7 @@ from kraft.kv.commands import (
     TransactionId,
 )
 from kraft.kv.replies import CommandFailure
+from kraft.kv.slot_index import SlotWalk
 from kraft.kv.slot_map import MapOutcome, MapReply, map_reply
 from kraft.kv.slots import SlotState, slot_of
 from kraft.kv.versions import MACHINE_VERSION
@@ -117,6 +118,27 @@ def change(cluster, number):
     key = b"{a}%d" % number
     [reply] = cluster.write(1, Put(key, b"changed") if number % 2 else Delete((key,)))
     return reply in ("OK", 1)
+
+
+def test_a_copy_that_lacks_a_key_is_not_taken_into_use(cluster, monkeypatch):
+    """What was sent agrees with itself, so it is compared with what the slots have."""
+    piece = SlotWalk.piece
+    lost: list[bytes] = []
+
+    def lossy(walk, count):
+        found = piece(walk, count)
+        if found and not lost:
+            lost.append(found.pop())
+        return found
+
+    monkeypatch.setattr(SlotWalk, "piece", lossy)
+    cluster.write(1, Put(A, b"1"), Put(B, b"2"))
+    cluster.move()
+    assert cluster.run(20, cluster.over)
+    assert lost
+    assert cluster.has(0, A)
+    assert cluster.has(0, B)
+    assert sum(p.host.moves.counts.failed for p in cluster.processes()) == 1
 
 
 def test_no_increment_is_lost_or_doubled_while_a_slot_goes_there_and_back(cluster):

@@ -11,7 +11,7 @@ from kraft.kv.keyspace import Keyspace
 from kraft.kv.ledger import LedgerKind
 from kraft.kv.once import FINGERPRINT_BYTES, token_slots
 from kraft.kv.slot_index import SlotIndex
-from kraft.kv.slots import slot_of
+from kraft.kv.slots import SLOTS, slot_of
 
 SLOT = slot_of(b"{a}")
 MOST = 1 << 20
@@ -53,6 +53,21 @@ def test_all_keys_and_the_tokens_of_the_slots_are_sent_once(keyspace: Keyspace) 
     keys, tokens = sent(SourceCopy(keyspace, SLOT, SLOT), most=4096)
     assert Counter(keys) == Counter(b"{a}%d" % number for number in range(100))
     assert Counter(tokens) == Counter(b"%d" % number for number in range(3 * WALKED_KEYS) if number % 3 < 2)
+
+
+def test_a_copy_that_takes_long_has_all_keys_of_a_large_slot() -> None:
+    """The index is dropped meanwhile, as nobody has asked for it, and freed in the background."""
+    space = Keyspace()
+    for number in range(1000):
+        space.put(b"{a}%d" % number, b"v", number + 1)
+    for _ in space.build_index(SlotIndex):
+        pass
+    copy = SourceCopy(space, 0, SLOTS - 1)
+    space.drop_index(SlotIndex)
+    space.garbage.free(SLOTS + 5)
+    keys, _ = sent(copy)
+    assert copy.keys == 1000
+    assert set(keys) == set(space.records)
 
 
 def test_keys_of_a_few_slots_travel_together() -> None:

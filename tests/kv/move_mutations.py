@@ -416,6 +416,35 @@ MOVER_MUTATIONS = (
         "tests/kv/test_slot_index.py",
         None,
     ),
+    TransactionMutation(
+        Mutation(
+            "an index is freed while a copy walks over it",
+            "kraft/kv/key_index.py",
+            "        if not self._walks:\n            garbage.add",
+            "        if True:\n            garbage.add",
+            "a copy that takes longer than ten minutes lacks keys",
+        ),
+        "tests/kv/test_slot_index.py",
+        None,
+    ),
+    _plant_in_mover(
+        "the keys of a copy are compared with themselves alone",
+        "attempt",
+        "        if index is not None and index.count(self.move.first, self.move.last) != copy.keys:",
+        "        if False:",
+        "a key that a copy has missed is lost",
+    ),
+    TransactionMutation(
+        Mutation(
+            "a slot with many keys has no index of its own",
+            "kraft/kv/slot_index.py",
+            "            if len(keys) >= SMALL_KEYS:",
+            "            if False:",
+            "where all keys have one hash tag, each that comes or goes copies a pointer to all of them",
+        ),
+        "tests/kv/test_slot_index.py",
+        None,
+    ),
     _plant_in_map(
         "several moves are planned on an old map",
         "    if (known.version, known.last) != (command.version, command.last):",

@@ -187,6 +187,10 @@ class MoveAttempt:
     def _activate(
         self, copy: SourceCopy, froze: MoveReply, rows: tuple[Row, ...], tokens: tuple[Row, ...]
     ) -> None:
+        index = self._source.keyspace.slot_index
+        if index is not None and index.count(self.move.first, self.move.last) != copy.keys:
+            self._fail("the copy does not have as many keys as the slots")
+            return
         number, of_source = self.move.number, (froze.revision, froze.stamp)
         step = Activate(number, self._chunk, rows, tokens, *of_source, copy.keys, copy.sum)
         self._source.counts.bytes += _bytes(rows) + _bytes(tokens)

@@ -10,6 +10,7 @@ from kraft.kv.ledger import LedgerKind, ledger_key
 from kraft.kv.noted_changes import NotedKeys
 from kraft.kv.once import token_slots
 from kraft.kv.record import Record
+from kraft.kv.slot_index import SlotWalk
 from kraft.kv.slots import slot_of
 
 WALKED_KEYS = 1000  # that one call looks at: some 0.5 ms
@@ -42,7 +43,7 @@ class SourceCopy:
         self._waiting: dict[bytes, int] = {}  # keys that may have to be sent, with their bytes
         self._tokens: dict[bytes, int] = {}  # the same of tokens, as keys of the ledger
         self._bytes = 0  # of both
-        self._slots = list(reversed(index.keys(first, last)))  # that were not looked at
+        self._walk: SlotWalk | None = index.walk(first, last)
         self._rows = list(keyspace.ledger.rows) if keyspace.ledger.counts[LedgerKind.TOKEN] else []
 
     @property
@@ -53,7 +54,7 @@ class SourceCopy:
     @property
     def walked(self) -> bool:
         """Whether all keys and tokens were looked at, so that what is left are changes."""
-        return not (self._slots or self._rows)
+        return self._walk is None and not self._rows
 
     @property
     def cleared(self) -> bool:
@@ -91,7 +92,8 @@ class SourceCopy:
         """Follow the changes of the source no more."""
         self.keyspace.note(None)
         self.keyspace.ledger.note(None)
-        self._slots, self._rows = [], []
+        self._end_walk()
+        self._rows = []
 
     def _is_short(self, most: int) -> bool:
         """Whether what waits is too little for an entry of its own."""
@@ -99,14 +101,20 @@ class SourceCopy:
 
     def _go_on(self) -> None:
         """Look at more keys, and at more tokens after all keys."""
-        if not self._slots:
+        if self._walk is None:
             self._want_tokens(self._rows[-WALKED_KEYS:])
             del self._rows[-WALKED_KEYS:]
             return
-        keys: list[bytes] = []
-        while self._slots and len(keys) < WALKED_KEYS:
-            keys += self._slots.pop()
-        self._want(keys)
+        piece = self._walk.piece(WALKED_KEYS)
+        if piece is None:
+            self._end_walk()
+        else:
+            self._want(piece)
+
+    def _end_walk(self) -> None:
+        if self._walk is not None:
+            self._walk.end()
+            self._walk = None
 
     def _note(self) -> None:
         if self._noted.keys:

@@ -6,7 +6,7 @@ from kraft.host.moves.move_source import MoveSource
 from kraft.host.requests.proposal import WriteOutcome
 from kraft.kv.commands import Sweep
 from kraft.kv.keyspace import Keyspace
-from kraft.kv.slot_index import SlotIndex
+from kraft.kv.slot_index import SlotIndex, SlotWalk
 from kraft.kv.slots import Move, MoveState
 
 SWEPT_KEYS = 250  # in one step: each replica takes some 1 ms to remove them
@@ -17,8 +17,8 @@ class Sweeper:
 
     def __init__(self, source: MoveSource) -> None:
         self._source = source
-        self._slots: list[tuple[bytes, ...]] = []  # the keys of each, which have to be removed
-        self._keys: list[bytes] = []  # the same of one that is begun
+        self._walk: SlotWalk | None = None
+        self._keys: list[bytes] = []  # that the walk has found
         self._waits = False  # for the index, or for a step
 
     def tick(self, *, leads: bool) -> None:
@@ -44,7 +44,7 @@ class Sweeper:
         if index is None or move is None:
             self._waits = False
             return
-        self._slots = list(index.keys(move.first, move.last))
+        self._walk = index.walk(move.first, move.last)
         self._go_on(keyspace, move)
 
     def _go_on(self, keyspace: Keyspace, move: Move) -> None:
@@ -61,14 +61,11 @@ class Sweeper:
         """Keys for one step."""
         keys: list[bytes] = []
         size = 0
-        while len(keys) < SWEPT_KEYS and size < self._source.import_bytes:
-            if self._keys:
-                keys.append(self._keys.pop())
-                size += len(keys[-1])
-            elif self._slots:
-                self._keys += self._slots.pop()
-            else:
-                break
+        if not self._keys and self._walk is not None:
+            self._keys = self._walk.piece(SWEPT_KEYS) or []
+        while self._keys and len(keys) < SWEPT_KEYS and size < self._source.import_bytes:
+            keys.append(self._keys.pop())
+            size += len(keys[-1])
         return tuple(keys)
 
     def _swept(self, keyspace: Keyspace, move: Move, begun: float, outcome: WriteOutcome) -> None:
@@ -80,4 +77,6 @@ class Sweeper:
             self._source.clock.call_later(pause, partial(self._go_on, keyspace, move))
 
     def _end(self) -> None:
-        self._slots, self._keys, self._waits = [], [], False
+        if self._walk is not None:
+            self._walk.end()
+        self._walk, self._keys, self._waits = None, [], False
