@@ -10,7 +10,6 @@ from kraft.config.values import LimitsConfig, OnceConfig
 from kraft.host.transactions.recovery import TransactionRecovery
 from kraft.kv.ledger import LedgerKind
 from kraft.kv.slots import slot_of
-from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.errors import NoLeader, Uncertain
 from kraft.server.errors import ONCE_REVISION, ONCE_WATCHED
 from tests.server.fakes import Port, Talk, encode
@@ -402,7 +401,7 @@ def test_a_reply_that_is_too_long_to_remember() -> None:
 def test_members_that_do_not_know_the_step_are_waited_for() -> None:
     port, client = three()
     for machine in port.host.machines:
-        machine.version = MACHINE_VERSION - 1
+        machine.version = CommitOnce.since - 1
     refused = client.run(*ONCE, "MSET", A, "1", C, "2")
     assert refused == b"-ERR 'kraft|once' needs machine version 7, but version 6 is in force\r\n"
     assert client.run("MSET", A, "1", C, "2") == b"+OK\r\n"
