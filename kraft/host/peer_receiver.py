@@ -101,11 +101,14 @@ class PeerReceiver:
         gain from being gathered until the end of the reactor's iteration.
         """
         turns, groups, asleep = self._turns, self._groups, self._hibernation.asleep
+        absent = self._elsewhere.absent
         scheduled, turns.scheduled = turns.scheduled, True  # the turn follows at once: schedule none
         try:
             for id_, message in messages:
                 if message.to_node:
                     self._to_node(peer, id_, message)
+                elif id_ in absent and id_ in groups and self._elsewhere.answered(peer, id_, message):
+                    pass  # a request that was sent before there was a replica here
                 elif id_ in groups:
                     if id_ in asleep:
                         self._hibernation.wake((id_,))

@@ -15,6 +15,7 @@ from typing import Protocol
 from kraft.host.context import GroupContext
 from kraft.host.group.group import Group
 from kraft.kv.versions import REPLICA_NUMBERS
+from kraft.node.errors import NotOwner
 from kraft.node.values import LastReplica, Loaded, Transaction
 from kraft.peerwire.hello import WIRE_REPLICAS
 from kraft.peerwire.messages import Dismissal, MembershipQuestion
@@ -111,7 +112,7 @@ class Replicas:
         self._ending[group.id] = group
         for part in self.parts:
             part.forget(group.id)
-        group.abandon()
+        group.abandon(NotOwner(group.id))  # clients are served by those that have the group
         self._context.observer.event("replica_left", group=group.id)
 
     def _write(self, id_: int, last: LastReplica) -> None:

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from kraft.host.absent.directory import GroupDirectory
 from kraft.host.absent.place_reports import PlaceReports
 from kraft.kv import excerpt
+from kraft.kv.commands import Exec, Prepare, Put, TransactionId
+from kraft.kv.replies import CommandFailure
 from kraft.kv.slots import slot_of
 from kraft.node import admin
 from kraft.peerwire.hello import WIRE_REPLICAS, Hello
@@ -306,12 +308,63 @@ def test_what_was_not_sent_goes_to_a_replica_that_comes(cluster):
     for client, words in zip(clients, (("SET", ONE, "v"), ("GET", TWO), ("GET", ONE)), strict=True):
         client.send(*words)
     cluster.run(0.1)
-    absent = host.elsewhere._absent[1]
+    absent = host.elsewhere.absent[1]
     absent.hand_over(cluster.host(HOLDER).groups[1])
     assert not absent.pending
     assert clients[0].reply() == b"+OK\r\n"
     assert clients[1].reply() == b"$-1\r\n"
     assert clients[2].reply() in (b"$-1\r\n", b"$1\r\nv\r\n")
+
+
+def test_a_write_that_meets_a_lock_after_it_was_handed_over_waits_for_it(cluster):
+    """The replica that has come answers it, whatever it meets there."""
+    host, group = cluster.host(LACKING), cluster.host(cluster.leader_of(1)).groups[1]
+    place = host.elsewhere.directory.places[1]
+    answers: list[object] = []
+    held: list[object] = []
+    hold = Prepare(
+        TransactionId(b"other", 1, host.transactions.log_time()), 1, 1, Exec((), (Put(ONE, b"x"),))
+    )
+    host.write(1, [hold], 20, held.append)
+    assert cluster.run(5, lambda: bool(held))
+    host.elsewhere.directory.places[1] = replace(place, leader="")
+    host.write(1, [Put(ONE, b"v")], 20, answers.append)
+    cluster.run(0.02)
+    absent = host.elsewhere.absent.pop(1)
+    absent.hand_over(group)
+    assert not absent.pending
+    assert cluster.run(10, lambda: bool(answers))
+    assert answers in (["OK"], [["OK"]], [[CommandFailure.LOCKED]])
+
+
+def test_what_was_sent_before_a_replica_came_is_answered(cluster):
+    client, host = cluster.connect(LACKING), cluster.host(LACKING)
+    client.send("SET", ONE, "v")
+    cluster.run(0.0001)
+    received: list[object] = []
+    replica = SimpleNamespace(received=lambda _, message: received.append(message))
+    host.peer_receiver._groups = {**host.groups, 1: replica}
+    assert client.reply() == b"+OK\r\n"
+    assert received == []
+
+
+def test_a_node_that_leaves_a_group_serves_its_clients_from_elsewhere():
+    """Those that wait at that moment are asked for again there: the node does not stop."""
+    cluster = Scattered(absent=())
+    host = cluster.host(HOLDER)
+    clients = [cluster.connect(HOLDER) for _ in range(3)]
+    cluster._drop(HOLDER, 1)
+    assert cluster.run(5, lambda: 1 in host.elsewhere.directory.places)
+    for client, words in zip(
+        clients, (("INCR", ONE), ("GET", ONE), ("MSET", ONE, "5", TWO, "6")), strict=True
+    ):
+        client.send(*words)
+    host._lifecycle.replicas._end(host.groups[1])
+    assert clients[0].reply() in (b":1\r\n", b":6\r\n")
+    assert clients[1].reply() in (b"$-1\r\n", b"$1\r\n1\r\n", b"$1\r\n5\r\n", b"$1\r\n6\r\n")
+    assert clients[2].reply() == b"+OK\r\n"
+    assert 1 not in host.groups
+    assert clients[0].run("STRLEN", ONE) == b":1\r\n"
 
 
 def test_a_node_that_stops_answers_everybody(cluster):

@@ -8,6 +8,7 @@ import pytest
 
 from kraft.config.values import LimitsConfig, OnceConfig
 from kraft.host.transactions.recovery import TransactionRecovery
+from kraft.kv.commands import CommitOnce
 from kraft.kv.ledger import LedgerKind
 from kraft.kv.slots import slot_of
 from kraft.node.errors import NoLeader, Uncertain

@@ -90,9 +90,7 @@ class AbsentGroup:
                 self._query_here(group.id, question.query, question.done, fresh=question.fresh)
             elif question.done is not None:
                 waits.read(_keys(question.names), question.done, question.fresh)
-        for proposal in self.writes.take():
-            if proposal.done is not None:
-                group.requests.writes.write(proposal.commands, proposal.size, proposal.done)
+        self.writes.hand_over(group.requests)
 
     def _query_here(self, group: int, query: bytes, done: QueryDone, *, fresh: bool) -> None:
         if self._evaluators.queries is None:

@@ -47,7 +47,8 @@ _SCRIPTS = (LedgerKind.SCRIPT, LedgerKind.LIBRARY)
 class AbsentGroups:
     """The groups that this node lacks: `groups` are those that it has, by id.
 
-    `early` are requests that wait for a group. `over` is set when the node stops: then they are refused.
+    `absent` has those that were asked for anything. `early` are requests that wait for a group. `over` is set
+    when the node stops: then they are refused.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class AbsentGroups:
         self._context = context
         self._early = early
         self._jitter = jitter
-        self._absent: dict[int, AbsentGroup] = {}
+        self.absent: dict[int, AbsentGroup] = {}
 
     # -- requests of clients --------------------------------------------------------------------------
 
@@ -140,11 +141,11 @@ class AbsentGroups:
         """The group, if it is elsewhere; None if nothing is known of it."""
         if group not in self.directory.places or group in self._groups or self._context.peers.removed:
             return None
-        found = self._absent.get(group)
+        found = self.absent.get(group)
         if found is None:
             timing, first = settings.timing(self._config), self._jitter(1 << 31) << 20
             found = AbsentGroup(group, self.directory, self._context, timing, first)
-            self._absent[group] = found
+            self.absent[group] = found
         return found
 
     # -- what is known --------------------------------------------------------------------------------
@@ -169,27 +170,27 @@ class AbsentGroups:
     @property
     def newest(self) -> int:
         """The latest stamp (Unix ms) that was found elsewhere."""
-        return max([group.reads.newest for group in self._absent.values()], default=0)
+        return max([group.reads.newest for group in self.absent.values()], default=0)
 
     # -- the other nodes ------------------------------------------------------------------------------
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
         self.reports.link_up(peer, hello)
-        for group in self._absent.values():
+        for group in self.absent.values():
             group.news()
 
     def link_down(self, peer: str) -> None:
         """The link to `peer` is gone."""
         self.reports.link_down(peer)
-        for group in self._absent.values():
+        for group in self.absent.values():
             group.link_down(peer)
 
     def told(self, group: int, place: GroupPlace) -> None:
         """A member tells where a group is."""
         if self.directory.told(group, place):
-            if group in self._absent:
-                self._absent[group].news()
+            if group in self.absent:
+                self.absent[group].news()
             self._early.served(group)
 
     def received(self, peer: str, group: int, message: Message) -> None:
@@ -200,8 +201,8 @@ class AbsentGroups:
         """
         post = self._context.turns.post
         if isinstance(message, ForwardReply | ReadKeysReply):
-            if group in self._absent:
-                self._absent[group].received(peer, message)
+            if group in self.absent:
+                self.absent[group].received(peer, message)
         elif isinstance(message, Forward):
             post(peer, group, ForwardReply(message.request, NOT_PROPOSED, b""))
         elif isinstance(message, ReadKeys | QueryKeys):
@@ -209,24 +210,31 @@ class AbsentGroups:
         elif isinstance(message, ReadIndex):
             post(peer, group, ReadIndexReply(message.request, 0, 0))
 
+    def answered(self, peer: str, group: int, message: Message) -> bool:
+        """Take a message for a group that has a replica by now, if it answers what was asked before that."""
+        ours = isinstance(message, ForwardReply) and self.absent[group].writes.awaits(message)
+        if ours:
+            self.absent[group].received(peer, message)
+        return ours
+
     def unsent(self, peer: str, messages: Iterable[tuple[int, Message]]) -> None:
         """The link to `peer` did not take these messages."""
         for group, message in messages:
             if isinstance(message, GroupPlace):
                 self.reports.unsent(peer)
-            elif group in self._absent:
-                self._absent[group].unsent(peer, message)
+            elif group in self.absent:
+                self.absent[group].unsent(peer, message)
 
     # -- time -----------------------------------------------------------------------------------------
 
     def tick(self, now: float, awake: Iterable[Group]) -> None:
         """One tick of the host passed, at `now`. Groups that are not `awake` have not changed."""
         self.reports.tick(awake)
-        for id_, absent in list(self._absent.items()):
+        for id_, absent in list(self.absent.items()):
             if id_ in self._groups:
                 absent.hand_over(self._groups[id_])
                 if not absent.pending:
-                    del self._absent[id_]
+                    del self.absent[id_]
                     continue
             absent.tick(now)
 
@@ -234,5 +242,5 @@ class AbsentGroups:
         """The node stops: answer everybody who waits."""
         self.over = True
         self._early.abandon()
-        for group in self._absent.values():
+        for group in self.absent.values():
             group.abandon()

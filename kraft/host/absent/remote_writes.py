@@ -17,6 +17,7 @@ from kraft.host.requests.forwarding import Forwarding
 from kraft.host.requests.proposal import Proposal, WriteDone, WriteOutcome
 from kraft.host.requests.proposals import Proposals
 from kraft.host.requests.raise_waits import RaiseWaits
+from kraft.host.requests.requests import Requests
 from kraft.host.requests.timing import Timing
 from kraft.host.requests.transaction_waits import WAITERS_MAX, first_locked, may_lock, not_owned_from
 from kraft.kv import commands as kv
@@ -39,6 +40,12 @@ class RemoteWrite(msgspec.Struct, eq=False):
     done: WriteDone
     counted: bool = False
     replies: list[Reply] = []
+
+
+class RemoteProposal(Proposal, eq=False):
+    """The commands of a `RemoteWrite`, if they may wait for locks."""
+
+    write: RemoteWrite | None = None
 
 
 class RemoteWrites:
@@ -81,7 +88,7 @@ class RemoteWrites:
             if may_lock(commands) and self._counted < WAITERS_MAX and self._route.leader:
                 self._wait(write)
             else:
-                self._add(commands, size, partial(self._written, write))
+                self._add(commands, size, partial(self._written, write), write)
 
     def news(self) -> None:
         """The directory has news of the group: another leader, or another version."""
@@ -122,9 +129,20 @@ class RemoteWrites:
             self._observe("rejected", self._proposals.refuse_older(now - leader_wait, refusal))
         self._schedule()
 
-    def take(self) -> list[Proposal]:
-        """Remove and return the writes that were not sent."""
-        return self._proposals.take_all()
+    def hand_over(self, requests: Requests) -> None:
+        """There is a replica here by now: it takes what was not sent. The rest stays until it is answered."""
+        self._raise_waits.raised()
+        for proposal in self._proposals.take_all():
+            write = proposal.write if isinstance(proposal, RemoteProposal) else None
+            if write is not None and proposal.done is not None:
+                done = partial(self._settle, write)
+                requests.transaction_waits.write(write.commands, write.size, done)
+            elif proposal.done is not None:
+                requests.writes.write(proposal.commands, proposal.size, proposal.done)
+
+    def awaits(self, reply: ForwardReply) -> bool:
+        """Whether that answers a request from here, which was sent before there was a replica."""
+        return self._forwarding.awaits(reply.request)
 
     def abandon(self) -> None:
         """The node stops: refuse what waits, and settle the rest as uncertain."""
@@ -139,7 +157,7 @@ class RemoteWrites:
         leader = self._route.leader
         written = partial(self._written, write)
         if not leader:
-            self._add(write.commands, write.size, written)
+            self._add(write.commands, write.size, written, write)
             return
         if not write.counted:
             if self._counted >= WAITERS_MAX:
@@ -148,7 +166,8 @@ class RemoteWrites:
             write.counted = True
             self._counted += 1
         now = self._clock.seconds()
-        proposal = Proposal(now + self._timing.write_timeout, written, write.commands, write.size, now)
+        until = now + self._timing.write_timeout
+        proposal = RemoteProposal(until, written, write.commands, write.size, now, write=write)
         message = self._forwarding.request(leader, [proposal], now, waits=True)
         self._turns.post(leader, self._group, message)
 
@@ -174,9 +193,12 @@ class RemoteWrites:
 
     # -- sending --------------------------------------------------------------------------------------
 
-    def _add(self, commands: Sequence[kv.Command], size: int, done: WriteDone) -> None:
+    def _add(
+        self, commands: Sequence[kv.Command], size: int, done: WriteDone, write: RemoteWrite | None = None
+    ) -> None:
         now = self._clock.seconds()
-        self._proposals.add(Proposal(now + self._timing.write_timeout, done, commands, size, now))
+        until = now + self._timing.write_timeout
+        self._proposals.add(RemoteProposal(until, done, commands, size, now, write=write))
         self._schedule()
 
     def _schedule(self) -> None:

@@ -28,6 +28,7 @@ from kraft.host.snapshots.settings import SnapshotSettings
 from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
+from kraft.node.errors import Refused
 from kraft.peerwire.messages import (
     Digest,
     Fence,
@@ -328,9 +329,9 @@ class Group:
         self.drained = on
         self.raft.drain(on or self.state.fenced)
 
-    def abandon(self) -> None:
-        """The node stops: answer every caller that still waits."""
-        self.requests.abandon()
+    def abandon(self, refusal: Refused | None = None) -> None:
+        """The replica stops: answer every caller that still waits, by `refusal` if the node does not stop."""
+        self.requests.abandon(refusal)
         self.membership.abandon()
         self.sender.stop()
         self.receiver.stop()

@@ -40,6 +40,10 @@ class Forwarding:
         """Whether any leader owes an answer."""
         return bool(self._forwarded)
 
+    def awaits(self, request: int) -> bool:
+        """Whether there is a request of that number."""
+        return request in self._forwarded
+
     def pending_at(self, leader: str) -> int:
         """The number of requests that `leader` has not answered.
 

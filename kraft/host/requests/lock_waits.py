@@ -19,7 +19,7 @@ from kraft.host.applied_state import AppliedState
 from kraft.host.requests.proposal import WriteDone, WriteOutcome
 from kraft.host.requests.transaction_waits import TransactionWaits
 from kraft.kv.commands import CommandFailure, Lock, Unlock
-from kraft.node.errors import Stopping, TooManyWaiters
+from kraft.node.errors import Refused, Stopping, TooManyWaiters
 from kraft.node.ports import Cancellable, Clock
 
 WAITERS_MAX = 1024  # of a group on one node: some 100 us of a turn if each waits for another key
@@ -105,14 +105,14 @@ class LockWaits:
         for name, queue in list(self.queues.items()):
             self._look(name, queue)
 
-    def refuse(self) -> None:
+    def refuse(self, refusal: Refused | None = None) -> None:
         """The node stops: no client waits any longer. One whose command is in the log may get it still."""
         self._refuses = True
         for queue in list(self.queues.values()):
             for waiter in list(queue.waiters):
                 waiter.late = True
                 if not waiter.asking:
-                    self._settle(waiter, Stopping())
+                    self._settle(waiter, refusal or Stopping())
 
     def _ask(self, queue: LockQueue) -> None:
         waiter = queue.waiters[0]

@@ -188,13 +188,13 @@ class Proposals:
             count += 1
         return count
 
-    def abandon(self) -> None:
+    def abandon(self, refusal: Refused | None = None) -> None:
         """The group stops: settle waiting proposals as refused, and logged ones as uncertain."""
         waiting, in_log = list(self.waiting), list(self._in_log())
         self._keep(())
         self._logged.clear()
         self._overtaken.clear()
-        settle_all(waiting, Stopping())
+        settle_all(waiting, refusal or Stopping())
         settle_all(in_log, Uncertain())
 
     def _keep(self, waiting: Iterable[Proposal]) -> None:

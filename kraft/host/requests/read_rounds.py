@@ -14,7 +14,7 @@ from collections.abc import Callable
 from kraft.host.requests.round import READ_INDEX, Reader, Round, View
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.machine import Machine
-from kraft.node.errors import NoLeader
+from kraft.node.errors import NoLeader, Refused
 
 
 class ReadRounds:
@@ -145,19 +145,19 @@ class ReadRounds:
         self._refuse(late)
         return len(late)
 
-    def abandon(self) -> None:
+    def abandon(self, refusal: Refused | None = None) -> None:
         """Refuse everything because the group stops."""
         readers = self.waiting + (self.under_way.readers if self.under_way else [])
         readers += [r for confirmed in self.confirmed for r in confirmed.readers]
         self.waiting, self.under_way = [], None
         self.confirmed.clear()
-        self._refuse(readers)
+        self._refuse(readers, refusal)
 
-    def _refuse(self, readers: list[Reader]) -> None:
+    def _refuse(self, readers: list[Reader], refusal: Refused | None = None) -> None:
         for reader in readers:
             if reader.done is not None:
                 try:
-                    reader.done(NoLeader(self._group))
+                    reader.done(refusal or NoLeader(self._group))
                 except Exception as error:
                     self._not_taken(error)
 

@@ -18,7 +18,7 @@ from kraft.host.requests.read_rounds import ReadRounds, read_at
 from kraft.host.requests.round import LEASE, READ_INDEX, STALE, ReadDone, Reader, View
 from kraft.host.requests.staleness import Staleness
 from kraft.host.requests.timing import Timing
-from kraft.node.errors import NoLeader, TooStale
+from kraft.node.errors import NoLeader, Refused, TooStale
 from kraft.peerwire.messages import ReadIndex, ReadIndexReply
 from kraft.raft.messages import Heartbeat
 from kraft.raft.raft import Raft
@@ -238,6 +238,6 @@ class Reads:
             newest = max(raft_state.commit, raft_state.noop_index)
             self._staleness.heard(self._ticks[0], newest, self._state.index)
 
-    def abandon(self) -> None:
+    def abandon(self, refusal: Refused | None = None) -> None:
         """The group stops: refuse everything."""
-        self._rounds.abandon()
+        self._rounds.abandon(refusal)

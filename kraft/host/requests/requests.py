@@ -24,6 +24,7 @@ from kraft.host.requests.timing import Timing
 from kraft.host.requests.transaction_waits import TransactionWaits
 from kraft.host.requests.writes import Writes
 from kraft.kv.commands import Command
+from kraft.node.errors import Refused
 from kraft.peerwire.messages import (
     Forward,
     ForwardReply,
@@ -211,13 +212,13 @@ class Requests:
         self.writes.link_down(peer)
         self.reads.link_down(peer)
 
-    def abandon(self) -> None:
-        """The group stops: answer every request that waits."""
-        self.lock_waits.refuse()
+    def abandon(self, refusal: Refused | None = None) -> None:
+        """The group stops: answer every request that waits, by `refusal` if the node does not stop."""
+        self.lock_waits.refuse(refusal)
         self.raise_waits.abandon()
-        self.transaction_waits.abandon()
-        self.writes.abandon()
-        self.reads.abandon()
+        self.transaction_waits.abandon(refusal)
+        self.writes.abandon(refusal)
+        self.reads.abandon(refusal)
 
 
 def _ignore(_: str, __: Message) -> None:

@@ -204,7 +204,7 @@ class TransactionWaits:
         for reading in list(self.reading):
             self._look_at_read(reading, now)
 
-    def abandon(self) -> None:
+    def abandon(self, refusal: Refused | None = None) -> None:
         """The group stops: nobody waits any longer."""
         self._slots.watchers.pop(self._group, None)
         writing, self.writing = self.writing, []
@@ -212,9 +212,9 @@ class TransactionWaits:
         for write in writing:
             if not write.asking:
                 left: list[Reply] = [CommandFailure.LOCKED] * len(write.commands)
-                write.done([*write.replies, *left] if write.replies else Stopping())
+                write.done([*write.replies, *left] if write.replies else refusal or Stopping())
         for read in reading:
-            read.done(Stopping())
+            read.done(refusal or Stopping())
 
     # -- writes ---------------------------------------------------------------------------------------
 

@@ -323,12 +323,12 @@ class Writes:
             outcome = DiskFull() if disk_full else NoLeader(self._group)
             self._observe("rejected", self._proposals.refuse_older(now - leader_wait, outcome))
 
-    def abandon(self) -> None:
+    def abandon(self, refusal: Refused | None = None) -> None:
         """The group stops: refuse what waits, and settle the rest as uncertain."""
         if self.evaluated is not None:
             self._proposals.requeue([*self.evaluated.proposals, *self.evaluated.left])
             self.evaluated = None
-        self._proposals.abandon()
+        self._proposals.abandon(refusal)
         self.forwarding.abandon()
 
     def _observe(self, outcome: str, count: int) -> None:
