@@ -1,0 +1,82 @@
+"""Mistakes in how a node serves groups that it has no replica of."""
+
+from tests.simulation.mutation import Mutation
+
+_ABSENT = "tests/host/test_absent_groups.py"
+_EXCERPT = "tests/kv/test_excerpt.py"
+
+ABSENT_MUTATIONS = (
+    Mutation(
+        "the last place that was told counts",
+        "kraft/host/absent/directory.py",
+        "if known is not None and _order(known) >= _order(place):",
+        "if known == place:",
+        "what comes later may be older: the highest term counts",
+        test=_ABSENT,
+    ),
+    Mutation(
+        "a place that the link did not take is not told again",
+        "kraft/host/absent/absent_groups.py",
+        "self.reports.unsent(peer)",
+        "pass",
+        "a node that knows no place cannot serve the group",
+        test=_ABSENT,
+    ),
+    Mutation(
+        "a node without the group is silent when it is asked",
+        "kraft/host/absent/absent_groups.py",
+        'post(peer, group, ReadKeysReply(message.request, NOT_READ, b""))',
+        "pass",
+        "the read of another node waits for the end of its time",
+        test=_ABSENT,
+    ),
+    Mutation(
+        "writes over a lost link are sent again",
+        "kraft/host/absent/remote_writes.py",
+        'self._observe("uncertain", self._forwarding.lost(peer))',
+        "for request in list(self._forwarding._forwarded):\n"
+        "            self._proposals.requeue(self._forwarding.unsent(request))",
+        "the leader may have logged them",
+        test=_ABSENT,
+    ),
+    Mutation(
+        "a missing key of an excerpt was never removed",
+        "kraft/kv/excerpt.py",
+        "return bound is None or revision < bound",
+        "return bound is None",
+        "a key that came and went counts for WATCH",
+        test=_EXCERPT,
+    ),
+    Mutation(
+        "a key that was left out of an excerpt is missing",
+        "kraft/kv/excerpt.py",
+        "_CutRecords(records, bounds) if self.cut else records",
+        "records",
+        "it has to be read again",
+        test=_ABSENT,
+    ),
+    Mutation(
+        "a silent member is waited for",
+        "kraft/host/absent/remote_reads.py",
+        "elif not question.asked or now >= question.asked_at + self._patience:",
+        "elif not question.asked:",
+        "another member can read as well",
+        test=_ABSENT,
+    ),
+    Mutation(
+        "a write that meets a lock elsewhere is refused",
+        "kraft/host/absent/remote_writes.py",
+        "elif self._clock.seconds() >= write.deadline:",
+        "else:\n            self._settle(write, outcome)\n            return\n        if False:",
+        "it waits at the leader, as those of other nodes",
+        test=_ABSENT,
+    ),
+    Mutation(
+        "only replicas tell where slots are",
+        "kraft/host/slots.py",
+        "self._learn(plan.ranges if plan else ())",
+        "pass",
+        "a node may have a replica of neither group of a move",
+        test=_ABSENT,
+    ),
+)
