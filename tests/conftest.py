@@ -9,6 +9,7 @@ KRAFT_TEST_DICE, which `tox -e dice` sets, generates others each time, and more 
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
@@ -49,6 +50,12 @@ settings.register_profile(
 )
 settings.load_profile("kraft")
 engine.MAX_SHRINKING_SECONDS = 20  # instead of 300; there is no public name for it
+
+# A shell that starts the tests in the background lets them ignore these, and all processes that they start,
+# to which some tests send them.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -112,6 +112,7 @@ class Host:
         self._admin = AdminExecutor(
             groups, self._context, self.transfers, images, plans, sleep.wake, self.read, first_request=first
         )
+        self.elsewhere.has_left = self._lifecycle.replicas.has_left
         self._lifecycle.replicas.parts = (sleep, beats, peers, self.transactions, self.moves, self.indexes)
         self.peer_receiver = PeerReceiver(
             self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, elsewhere, self

@@ -60,6 +60,12 @@ class Replicas:
         last = self._last.get(group)
         return UNNUMBERED if last is None else last.number
 
+    def has_left(self, group: int) -> bool:
+        """Whether the node destroys its replica of a group, or has destroyed it, and has no other one yet."""
+        last = self._last.get(group)
+        ends = group in self._ending or group in self._writing
+        return ends or (last is not None and not last.held)
+
     def begin(self, id_: int, number: ReplicaNumber) -> None:
         """Begin the replica `number` of a group, which is higher than that of any before."""
         if id_ in self._groups:

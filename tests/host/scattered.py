@@ -5,7 +5,9 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 
 from kraft.kv.versions import MACHINE_VERSION
+from kraft.node.values import LastReplica
 from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.replica_number import UNNUMBERED
 from kraft.server.capacity import Capacity
 from kraft.server.factory import client_factory
 from tests.server.fakes import Recorder, Transport, encode
@@ -48,6 +50,7 @@ class Scattered(SimulatedCluster):
         node.crash()
         for group in groups:
             del node.platter.groups[group]
+            node.platter.replicas[group] = LastReplica(UNNUMBERED, held=False)
             files = node.platter.files.items()
             node.platter.files = {place: file for place, file in files if place[0] != group}
         node.start()

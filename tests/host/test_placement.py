@@ -11,7 +11,6 @@ from kraft.host.placement.placer import INCOMING_MAX, LEAVING_SECONDS
 from kraft.host.placement.replica_plan import VoteStep
 from kraft.kv import commands as kv
 from kraft.kv.placement import saved_placement
-from kraft.kv.versions import MACHINE_VERSION
 from kraft.node import admin
 from kraft.node.errors import AdminRefused
 from tests.host.test_created_groups import Growing
@@ -477,7 +476,7 @@ def test_leaders_spread_over_all_nodes(cluster):
 
 def test_all_members_have_to_know_how():
     cluster = SimulatedCluster(World(1), Weather(), 3, 2)
-    cluster.nodes["K3"].machine_version = MACHINE_VERSION - 1
+    cluster.nodes["K3"].machine_version = kv.ChangePlacement.since - 1
     cluster.start()
     assert cluster.run(20, lambda: len(cluster.leaders()) == 1)
     cluster.run(10)
@@ -486,7 +485,7 @@ def test_all_members_have_to_know_how():
     assert process is not None
     process.host.admin(admin.SetReplication(3), answers.append)
     assert cluster.run(20, lambda: bool(answers))
-    needed = f"placing votes needs machine version {MACHINE_VERSION}"
+    needed = f"placing votes needs machine version {kv.ChangePlacement.since}"
     assert refused(answers[0]).startswith(needed)
     assert "upgrade K3" in refused(answers[0])
 

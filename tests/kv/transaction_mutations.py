@@ -180,7 +180,7 @@ TRANSACTION_MUTATIONS = (
     _plant(
         "reads look through exclusive locks",
         "lock_table",
-        "or not self.exclusive.keys().isdisjoint(keys)",
+        "or not self.exclusive.keys().isdisjoint(names)",
         "",
         "a reader sees the transaction in one group and not in the other",
     ),

@@ -47,6 +47,7 @@ _SCRIPTS = (LedgerKind.SCRIPT, LedgerKind.LIBRARY)
 class AbsentGroups:
     """The groups that this node lacks: `groups` are those that it has, by id.
 
+    `has_left` tells whether this node has destroyed its replica of a group (`Replicas.has_left`).
     `absent` has those that were asked for anything. `early` are requests that wait for a group. `over` is set
     when the node stops: then they are refused.
     """
@@ -60,6 +61,7 @@ class AbsentGroups:
         jitter: Jitter,
     ) -> None:
         self.over = False
+        self.has_left: Callable[[int], bool] = lambda _: False
         self.directory = GroupDirectory()
         self.reports = PlaceReports(groups, context.turns)
         self._config = config
@@ -138,8 +140,13 @@ class AbsentGroups:
         return self._early.wait(group, seconds, again, partial(done, NoLeader(group)))
 
     def _found(self, group: int) -> AbsentGroup | None:
-        """The group, if it is elsewhere; None if nothing is known of it."""
-        if group not in self.directory.places or group in self._groups or self._context.peers.removed:
+        """The group, if it is elsewhere; None if nothing is known of it, or the node is to get a replica.
+
+        A node that is being added waits for its replicas: none was destroyed here.
+        """
+        if group in self._groups or self._context.peers.removed or not self.has_left(group):
+            return None
+        if group not in self.directory.places:
             return None
         found = self.absent.get(group)
         if found is None:
