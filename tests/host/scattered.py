@@ -49,10 +49,10 @@ class Scattered(SimulatedCluster):
         node = self.nodes[id_]
         node.crash()
         for group in groups:
-            del node.platter.groups[group]
-            node.platter.replicas[group] = LastReplica(UNNUMBERED, held=False)
-            files = node.platter.files.items()
-            node.platter.files = {place: file for place, file in files if place[0] != group}
+            del node.durable.groups[group]
+            node.durable.replicas[group] = LastReplica(UNNUMBERED, held=False)
+            files = node.durable.files.items()
+            node.durable.files = {place: file for place, file in files if place[0] != group}
         node.start()
         assert self.run(20, self.led)
         for process in self.processes():

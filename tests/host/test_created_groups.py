@@ -171,7 +171,7 @@ def test_a_created_group_owns_no_slot(cluster):
 def test_nothing_is_written_before_a_group_is_created(cluster):
     ledger = cluster.host("K1").groups[0].state.machine.keyspace.ledger
     assert not ledger.rows
-    assert list(cluster.nodes["K1"].platter.groups) == [0]
+    assert list(cluster.nodes["K1"].durable.groups) == [0]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_node_that_was_down_begins_with_the_same_entry(cluster):
     cluster.nodes["K3"].start()
     assert cluster.run(20, lambda: cluster.has(3))
     first = {
-        node.platter.groups[2].entries[0].data for node in cluster.nodes.values() if 2 in node.platter.groups
+        node.durable.groups[2].entries[0].data for node in cluster.nodes.values() if 2 in node.durable.groups
     }
     assert len(first) == 1
 
@@ -327,7 +327,7 @@ def test_a_member_that_lost_its_data_is_replaced_in_created_groups_too(cluster):
     address = cluster.stand_by("K3")
     assert cluster.order("K1", admin.Replace("K3", "K3", address)) == "OK"
     assert cluster.run(60, lambda: cluster.has(3))
-    incarnation = node.platter.identity.incarnation
+    incarnation = node.durable.identity.incarnation
     assert all(
         incarnation in [member.incarnation for member in self_.members]
         for self_ in (cluster.checks.committed[group].configuration for group in range(3))
@@ -391,6 +391,6 @@ def test_the_group_begins_with_the_members_of_group_0(cluster):
     assert cluster.order("K1", admin.Demote("K3" if cluster.leader != "K3" else "K2")) == "OK"
     assert cluster.create(2, cluster.leader) == 2
     assert cluster.run(20, lambda: cluster.has(2))
-    [first] = {decode(node.platter.groups[1].entries[0].data) for node in cluster.nodes.values()
-               if 1 in node.platter.groups}  # fmt: skip
+    [first] = {decode(node.durable.groups[1].entries[0].data) for node in cluster.nodes.values()
+               if 1 in node.durable.groups}  # fmt: skip
     assert first == cluster.checks.committed[0].configuration

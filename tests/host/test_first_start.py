@@ -23,7 +23,7 @@ def test_all_nodes_form_the_same_cluster_and_one_leads():
     trio.start()
     assert trio.run(5, lambda: len(trio.leaders()) == 1)
     [formed] = identities(trio)
-    assert formed == cluster_id(trio.nodes["K1"].platter.identity.members)
+    assert formed == cluster_id(trio.nodes["K1"].durable.identity.members)
 
 
 def test_a_single_node_forms_and_leads_alone():

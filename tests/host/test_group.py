@@ -37,7 +37,7 @@ def test_a_write_is_answered_when_a_majority_has_it_on_disk(trio):
     trio.ask(trio.leader, Put(b"k", b"v"))
     assert not trio.answered(within=0.15)
     assert trio.answered(within=5.0)
-    holders = [n for n in trio.nodes.values() if any(b"k" in e.data for e in n.platter.groups[0].entries)]
+    holders = [n for n in trio.nodes.values() if any(b"k" in e.data for e in n.durable.groups[0].entries)]
     assert len(holders) >= 2
 
 

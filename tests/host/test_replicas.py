@@ -18,8 +18,8 @@ def scene(request):
 
 def is_gone(scene, id_="K3"):
     """Whether the directory of a node has no replica of the group any more."""
-    platter = scene.nodes[id_].platter
-    return GROUP in platter.replicas and not platter.replicas[GROUP].held
+    durable = scene.nodes[id_].durable
+    return GROUP in durable.replicas and not durable.replicas[GROUP].held
 
 
 def leave(scene, id_="K3"):
@@ -41,7 +41,7 @@ def test_a_replica_is_destroyed_when_its_node_has_left_the_group(scene):
     scene.put(b"without")
     assert scene.replica("K1").raft.state.configuration.voters == ("K1", "K2")
     assert set(scene.host("K3").groups) == {0, 2}
-    assert scene.nodes["K3"].platter.replicas[GROUP].number == UNNUMBERED
+    assert scene.nodes["K3"].durable.replicas[GROUP].number == UNNUMBERED
 
 
 def test_it_comes_back_with_a_number_and_gets_the_whole_log(scene):
@@ -118,7 +118,7 @@ def test_a_replica_that_was_away_asks_and_is_told(scene):
 def test_a_replica_that_was_away_while_a_new_one_was_added_is_destroyed_for_it(scene):
     scene.nodes["K3"].crash()
     scene.remove("K3")
-    identity = scene.nodes["K3"].platter.identity
+    identity = scene.nodes["K3"].durable.identity
     scene.add_node("K3", identity.incarnation)
     scene.put(b"without")
     scene.nodes["K3"].start()
@@ -154,7 +154,7 @@ def deliver(scene, to, sender, message):
 def test_late_answers_of_the_earlier_replica_do_not_count(scene):
     leave(scene)
     scene.nodes["K3"].crash()
-    scene.add_node("K3", scene.nodes["K3"].platter.identity.incarnation)
+    scene.add_node("K3", scene.nodes["K3"].durable.identity.incarnation)
     scene.put(b"without")
     scene.wake("K1")
     state = scene.replica("K1").raft.state
@@ -227,7 +227,7 @@ def test_a_removed_node_keeps_its_data(scene):
     scene.run(20)
     process = scene.nodes["K3"].process
     assert process is None or set(process.host.groups) == {0, 1, 2}
-    assert scene.nodes["K3"].platter.replicas == {}
+    assert scene.nodes["K3"].durable.replicas == {}
 
 
 def test_a_replica_that_catches_up_from_a_later_leader_stays():

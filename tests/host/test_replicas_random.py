@@ -65,7 +65,7 @@ class Tour(Returning):
 
     def add_some(self, id_):
         node = self.nodes[id_]
-        member = Member(id_, node.platter.identity.incarnation, node.config.peer.advertise)
+        member = Member(id_, node.durable.identity.incarnation, node.config.peer.advertise)
         self.try_to(lambda now: changes.replica_added(now, member))
 
     def promote_some(self, id_):

@@ -42,7 +42,7 @@ from tests.simulation.violation import Violation, demand
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import SimulatedCluster
-    from tests.simulation.platter import GroupLog, Platter
+    from tests.simulation.durable_state import DurableState, GroupLog
     from tests.simulation.process import Process
 
 CONSENSUS = frozenset(
@@ -69,9 +69,9 @@ def former(incarnation: str) -> str:
     return f"before the backup of {incarnation}"
 
 
-def _has(platter: "Platter | None", group: int, entry: Entry, member: Member) -> bool:
+def _has(durable: "DurableState | None", group: int, entry: Entry, member: Member) -> bool:
     """Whether the replica that is a member is there, and holds the entry."""
-    log = None if platter is None or platter.number(group) != member.number else platter.groups.get(group)
+    log = None if durable is None or durable.number(group) != member.number else durable.groups.get(group)
     return log is not None and log.holds(entry.index, entry.term)
 
 
@@ -107,7 +107,7 @@ class Checks:
         self._owners = SlotOwners(cluster.group_count)
         self._checked = dict.fromkeys(
             self._checkers, 0
-        )  # the index up to which a majority of platters is known to hold it
+        )  # the index up to which a majority of disks is known to hold it
         # (group, applied) -> stamp, revision, version, keys and ledger, and the first node that was there
         self._states: dict[tuple[int, int], tuple[tuple[object, ...], str]] = {}
         self._checkpoints: dict[
@@ -174,25 +174,25 @@ class Checks:
         return raft
 
     def _moved(self, process: "Process", group: Group) -> None:
-        self._on_its_platter(process, group)
+        self._on_its_disk(process, group)
         self._remember(group)
         self._keeps_committed(process, group)
         if group.raft.state.commit > max(1, self._checked[group.id]):
             self._checked[group.id] = group.raft.state.commit
-            self._on_most_platters(process, group)
+            self._on_most_disks(process, group)
         self._equal_checkpoint(process, group)
         self._bounded(process, group)
 
     def log_of(self, node: str, group: int) -> "GroupLog | None":
         """The durable log in the current directory of a node."""
-        return self._cluster.nodes[node].platter.groups.get(group)
+        return self._cluster.nodes[node].durable.groups.get(group)
 
     def _remember(self, group: Group) -> None:
         """Record entries that have become committed."""
         committed, state = self.committed[group.id], group.raft.state
         if state.commit > len(committed.entries):
-            platters = self._cluster.platters.values()
-            logs = (log for each in platters if (log := each.groups.get(group.id)) is not None)
+            states = self._cluster.durable_states.values()
+            logs = (log for each in states if (log := each.groups.get(group.id)) is not None)
             for entry in committed.grow(state.commit, state.term_at, logs, self._cluster.world.now):
                 if entry.kind == EntryKind.VERSION:
                     self._raised(decode_version(entry.data))
@@ -201,7 +201,7 @@ class Checks:
         """A machine version is raised only when all members support it."""
         for member in self.committed[0].configuration.members:
             node = self._cluster.nodes[member.id]
-            replaced = node.platter.identity.incarnation != member.incarnation
+            replaced = node.durable.identity.incarnation != member.incarnation
             able = replaced or node.newest_program >= version
             demand(able, f"version {version} is raised, and {member.id} never ran a program that has it")
         self._cluster.world.counts["version raised"] += 1
@@ -226,8 +226,8 @@ class Checks:
             demand(version <= known, f"{process.id} of version {known} is offered a state of {version}")
         return True
 
-    def _on_its_platter(self, process: "Process", group: Group) -> None:
-        """Demand that entries a node considers durable are on its platter, with the same term."""
+    def _on_its_disk(self, process: "Process", group: Group) -> None:
+        """Demand that entries a node considers durable are on its disk, with the same term."""
         state, log = group.raft.state, self.log_of(process.id, group.id)
         durable = state.log.durability.durable
         held = durable <= state.log.base.index or (
@@ -250,10 +250,10 @@ class Checks:
         demand(kept >= before, f"{process.id} held the committed entries to {before}, and lost some: {kept}")
         self._kept[key] = kept
 
-    def _on_most_platters(self, process: "Process", group: Group) -> None:
+    def _on_most_disks(self, process: "Process", group: Group) -> None:
         """Demand that a majority holds the last committed entry, which by log matching covers all before."""
         index = group.raft.state.commit
-        where = f"{process.id} calls index {index} of group {group.id} committed; it is not on most platters"
+        where = f"{process.id} calls index {index} of group {group.id} committed; it is not on most disks"
         self._demand_holders(group, self.committed[group.id].entries[index - 1], where)
 
     def _demand_holders(self, group: Group, entry: Entry, what: str) -> None:
@@ -269,7 +269,7 @@ class Checks:
         member = configuration.member(voter)
         if member is None:
             return False
-        own, before = (self._cluster.platters.get(name) for name in (member.node, former(member.node)))
+        own, before = (self._cluster.durable_states.get(name) for name in (member.node, former(member.node)))
         return _has(own, group, entry, member) or _has(before, group, entry, member)
 
     def _equal_state(self, process: "Process", group: Group) -> None:
@@ -317,7 +317,7 @@ class Checks:
         demand(transfers <= TRANSFERS_MAX, f"{process.id} has {transfers} transfers")
 
     def sent(self, process: "Process", peer: str, messages: Sequence[tuple[int, Any]]) -> None:
-        """Check messages that leave `process` now: what they acknowledge must be on its platter."""
+        """Check messages that leave `process` now: what they acknowledge must be on its disk."""
         for id_, message in messages:
             if type(message) is Append or type(message) is SnapshotOffer:
                 self.resending.sent(process, peer, id_, message)
@@ -343,19 +343,19 @@ class Checks:
             )
 
     def _promised(self, voter: str, group: int, term: int, candidate: str) -> None:
-        state = self._cluster.nodes[voter].platter.groups[group].hard_state
+        state = self._cluster.nodes[voter].durable.groups[group].hard_state
         demand(
             state.term > term or (state.term == term and state.vote == candidate),
-            f"{voter} promised {candidate} its vote in term {term}, and its platter says {state}",
+            f"{voter} promised {candidate} its vote in term {term}, and its disk says {state}",
         )
 
     def acknowledged(self, process: "Process", group: int, marked: bytes) -> None:
-        """Check a write that is reported to its client as done: a majority of platters must hold it."""
+        """Check a write that is reported to its client as done: a majority of disks must hold it."""
         asked = process.host.groups[group]
         self._remember(asked)  # it may have become committed in this very step
         committed = self.committed[group]
         demand(bool(committed.places(marked)), f"the acknowledged write {marked!r} is not committed")
-        what = f"the acknowledged write {marked!r} is not on most platters"
+        what = f"the acknowledged write {marked!r} is not on most disks"
         self._demand_holders(asked, committed.entry_of(marked), what)
 
     def recent(self, process: "Process", group: int) -> None:

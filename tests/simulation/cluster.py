@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from kraft.config import ClientConfig, ClusterConfig, Config, LimitsConfig, NodeConfig, PeerConfig, RaftConfig
 from kraft.config.values import ReadsConfig, ScriptsConfig, SnapshotConfig
 from tests.simulation.checks import MAX_STALENESS, Checks
+from tests.simulation.durable_state import DurableState
 from tests.simulation.homes import Homes
 from tests.simulation.network import Network, Weather
 from tests.simulation.node import SimulatedNode
 from tests.simulation.plan import Habits
-from tests.simulation.platter import Platter
 from tests.simulation.process import Process
 from tests.simulation.vigil import Vigil
 from tests.simulation.violation import demand
@@ -58,7 +58,7 @@ class SimulatedCluster:
         self.timely = True  # no successful delivery or work takes long
         self.network = Network(world, weather)
         self.network.on_refused = self._link_refused
-        self.platters: dict[str, Platter] = {}  # by incarnation
+        self.durable_states: dict[str, DurableState] = {}  # by incarnation
         members = {f"K{n}": address_of(n) for n in range(1, nodes + 1)}
         configurations = {
             id_: configuration(id_, address, members, tuning, groups) for id_, address in members.items()

@@ -12,7 +12,7 @@ from tests.simulation.logged import MARK
 from tests.simulation.violation import Violation, demand
 
 if TYPE_CHECKING:
-    from tests.simulation.platter import GroupLog
+    from tests.simulation.durable_state import GroupLog
 
 
 class CommittedLog:

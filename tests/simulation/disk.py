@@ -1,9 +1,9 @@
 """`host.ports.Disk` over a medium that does everything at once: it adds time, order and faults.
 
-The medium is a `platter.Platter`, or the real storage on a simulated file system (`realdisk`). Commits follow
-one another; checkpoints, snapshots and reads happen beside them. Work under way when the process dies is lost
-or done by chance, as with a real disk; work that waits is lost. With `full`, whatever needs space fails;
-`slow` multiplies all times; while it hangs, no commit ends.
+The medium is a `durable_state.DurableState`, or the real storage on a simulated file system (`realdisk`).
+Commits follow one another; checkpoints, snapshots and reads happen beside them. Work under way when the
+process dies is lost or done by chance, as with a real disk; work that waits is lost. With `full`, whatever
+needs space fails; `slow` multiplies all times; while it hangs, no commit ends.
 """
 
 from collections import Counter

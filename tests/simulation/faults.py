@@ -237,7 +237,7 @@ class Faults(NetworkFaults):
     def _put_back(self, node: SimulatedNode, backup: Backup) -> None:
         others = [p for p in self._cluster.processes() if p.id != node.id]
         lives = [p.host.peers.formation._lives.get(node.id) for p in others]
-        mine = (node.platter.identity.incarnation, node.platter.starts)
+        mine = (node.durable.identity.incarnation, node.durable.starts)
         remembered = all(life is not None and life[:2] == mine for life in lives)
         all_there = len(others) == len(self._cluster.members()) - 1
         if self._operator.destroyable(node.process) and remembered and all_there:

@@ -28,7 +28,7 @@ class Membership:
         known = self.configurations
         hosts = [p.host for p in self._cluster.processes() if p.id in self._cluster.members()]
         known += [group.raft.state.configuration for host in hosts for group in host.groups.values()]
-        mine = node.platter.identity.incarnation
+        mine = node.durable.identity.incarnation
         targets = [c.target for c in known if c.target is not None]
         return any(m.incarnation == mine for c in (*known, *targets) for m in c.members)
 
@@ -41,7 +41,7 @@ class Membership:
     def moved(self) -> list[SimulatedNode]:
         """Members that have another address than the cluster knows."""
         members = [(self._cluster.nodes[m.id], m) for m in self.configuration.members]
-        here = [(n, m) for n, m in members if n.platter.identity.incarnation == m.incarnation]
+        here = [(n, m) for n, m in members if n.durable.identity.incarnation == m.incarnation]
         return [n for n, m in here if n.address != m.peer]
 
     def can_lose(self, id_: str) -> bool:
@@ -53,13 +53,13 @@ class Membership:
         vain for a node in standby.
         """
         others = [self._cluster.nodes[m.id] for m in self.configuration.members if m.id != id_]
-        formed = any(node.platter.identity.cluster for node in others if not node.lost)
+        formed = any(node.durable.identity.cluster for node in others if not node.lost)
         return formed and all(self._can_lose(id_, group) for group in self._cluster.groups)
 
     def _can_lose(self, id_: str, group: int) -> bool:
         now = self._cluster.checks.committed[group].configuration
         member = now.member(id_)
-        mine = self._cluster.nodes[id_].platter.identity.incarnation
+        mine = self._cluster.nodes[id_].durable.identity.incarnation
         hosts = [p.host for p in self._cluster.processes()]
         agreed = all(h.groups[group].raft.state.configuration == now for h in hosts if group in h.groups)
         agreed = agreed and all(self._on_disk(m.id, group) in (None, now) for m in now.members)

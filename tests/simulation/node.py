@@ -9,7 +9,7 @@ from kraft.kv.versions import MACHINE_VERSION
 from kraft.node.values import Identity
 from kraft.storage.errors import StorageError
 from tests.simulation.checks import former
-from tests.simulation.platter import Platter, copy_of
+from tests.simulation.durable_state import DurableState, copy_of
 from tests.simulation.process import Process
 from tests.simulation.realdisk import RealStorage
 from tests.simulation.violation import demand
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from tests.simulation.cluster import SimulatedCluster
 
 RESTART_SECONDS = 1.0  # until a process that ended on its own is restarted
-Backup = tuple[Platter, dict[str, bytes]]
+Backup = tuple[DurableState, dict[str, bytes]]
 
 
 class SimulatedNode:
     """A machine, whose directory outlives its processes.
 
-    `medium` carries out the operations of the directory, and `platter` models its content; on a `real` disk
+    `medium` carries out the operations of the directory, and `durable` models its content; on a `real` disk
     they differ.
     """
 
@@ -54,17 +54,17 @@ class SimulatedNode:
         self.damaged = False
         self.newest_program = 0  # the highest machine version of a program that ran on this directory
         incarnation = f"{self.world.dice(f'{self.id} directory {self.directories}').getrandbits(128):032x}"
-        self.platter = Platter(Identity(self.id, incarnation))
-        self._cluster.platters[incarnation] = self.platter
+        self.durable = DurableState(Identity(self.id, incarnation))
+        self._cluster.durable_states[incarnation] = self.durable
         if self._real:
             self.close()
             dice = self.world.dice(f"{self.id} directory {self.directories} files")
-            self._storage = RealStorage(self.platter, dice)
+            self._storage = RealStorage(self.durable, dice)
 
     @property
     def medium(self) -> Any:
         """The object that carries out the disk operations."""
-        return self._storage or self.platter
+        return self._storage or self.durable
 
     def close(self) -> None:
         """The run is over."""
@@ -101,20 +101,20 @@ class SimulatedNode:
     def backup(self) -> Backup:
         """Copy the directory while no process runs."""
         if self._storage is None:
-            return copy_of(self.platter), {}
+            return copy_of(self.durable), {}
         self._storage.settle()
-        return copy_of(self.platter), self._storage.copy()
+        return copy_of(self.durable), self._storage.copy()
 
     def put_back(self, backup: Backup) -> None:
         """Restore a backup of the directory."""
         self.damaged = self.troubled = True
         old, files = backup
-        self._cluster.platters[former(self.platter.identity.incarnation)] = self.platter
-        self.platter = old
-        self._cluster.platters[old.identity.incarnation] = old
+        self._cluster.durable_states[former(self.durable.identity.incarnation)] = self.durable
+        self.durable = old
+        self._cluster.durable_states[old.identity.incarnation] = old
         self._cluster.checks.put_back(old.identity.incarnation)
         if self._storage is not None:
-            self._storage.platter = old
+            self._storage.durable = old
             self._storage.put_back(files)
 
     @property

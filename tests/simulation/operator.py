@@ -83,7 +83,7 @@ class Operator:
         if not self.free or node is None or not 0 < members < MEMBERS_MAX:
             return False  # also while the founders form no cluster: then a founder would be taken for a spare
         self._stand_by(node)
-        incarnation = node.platter.identity.incarnation
+        incarnation = node.durable.identity.incarnation
         return self._errands.ask(
             admin.Add(node.id, node.address, learner=details["learner"]),
             lambda c: any(m.incarnation == incarnation for m in c.members),
@@ -136,7 +136,7 @@ class Operator:
         if not self.free or who is None or node is None or self.configuration.member(who.id) is None:
             return False
         self._stand_by(node)
-        incarnation = node.platter.identity.incarnation
+        incarnation = node.durable.identity.incarnation
         return self._errands.ask(
             admin.Replace(who.id, node.id, node.address),
             lambda c: any(m.incarnation == incarnation for m in c.members),
@@ -253,7 +253,7 @@ class Operator:
             return
         if node.process is None or node.damaged or not node.config.cluster.standby:
             self._stand_by(node)
-        incarnation = node.platter.identity.incarnation
+        incarnation = node.durable.identity.incarnation
         if all(any(m.incarnation == incarnation for m in each.members) for each in known):
             node.lost = False
             return

@@ -1,7 +1,7 @@
 """The real storage as a medium: `LogDatabase` and `StateFiles` on SQLite, on a file system in memory.
 
 A power cut takes away what was not synced: wholly, partly, torn or out of order. The file system can be full,
-fail to sync or to read, and have bits flipped. A `Platter` is kept beside it as a shadow: what the
+fail to sync or to read, and have bits flipped. A `DurableState` is kept beside it as a shadow: what the
 database reported as durable is written there too. At every start the database must hold exactly that, with or
 without the one transaction that was under way at the end.
 """
@@ -22,7 +22,7 @@ from kraft.storage.errors import StorageError
 from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import StorageSettings
 from kraft.storage.state.files import StateFiles
-from tests.simulation.platter import Platter
+from tests.simulation.durable_state import DurableState
 from tests.simulation.violation import demand
 from tests.storage.simulated import (
     OpenFile,
@@ -71,10 +71,10 @@ class FaultyFile(OpenFile):
 
 
 class RealStorage:
-    """One directory: a medium of `disk.Disk`. `platter` is its shadow; `load` raises `StorageError`."""
+    """One directory: a medium of `disk.Disk`. `durable` is its shadow; `load` raises `StorageError`."""
 
-    def __init__(self, platter: Platter, dice: Random) -> None:
-        self.platter = platter
+    def __init__(self, durable: DurableState, dice: Random) -> None:
+        self.durable = durable
         self.files = FaultyDisk(dice)
         self.power_lost = False
         self._flipped = False  # a bit, since the last start
@@ -107,7 +107,7 @@ class RealStorage:
             raise
 
     def _load(self) -> Loaded:
-        identity = self.platter.identity
+        identity = self.durable.identity
         directory = SimulatedDirectory(self.files)
         self._database = LogDatabase(
             directory,
@@ -143,17 +143,17 @@ class RealStorage:
             self._take_back_cuts(loaded)
         wrong = self._difference(loaded)
         if wrong and doubt is not None:
-            self.platter.write(doubt)
+            self.durable.write(doubt)
             wrong = self._difference(loaded)
-        demand(not wrong, f"the directory of {self.platter.identity.id} is not as it was left: {wrong}")
+        demand(not wrong, f"the directory of {self.durable.identity.id} is not as it was left: {wrong}")
         for group, index in self._checkpoints.items():
             checkpoint = loaded.checkpoints.get(group)
             found = checkpoint[0].base.index if checkpoint is not None else 0
             # A damaged file may be removed, or go back by a checkpoint, if the log holds the rest.
-            spare = self.platter.group(group).base.index <= found and (flipped or not found)
+            spare = self.durable.group(group).base.index <= found and (flipped or not found)
             demand(found >= index or spare, f"the checkpoint of group {group} at {index} is gone")
         assert self._database is not None
-        for group, log in self.platter.groups.items():
+        for group, log in self.durable.groups.items():
             log.state, log.fenced = self._database.replica(group).state, group in loaded.fenced
             self._checkpoints[group] = (
                 loaded.checkpoints[group][0].base.index if group in loaded.checkpoints else 0
@@ -162,7 +162,7 @@ class RealStorage:
     def _take_back_cuts(self, loaded: Any) -> None:
         """SQLite drops all frames after a damaged one: if they only cut a log, nothing is lost."""
         assert self._database is not None
-        for group, log in self.platter.groups.items():
+        for group, log in self.durable.groups.items():
             restored = loaded.groups.get(group)
             if restored is not None and restored.base.index < log.base.index <= restored.last_index:
                 rows = self._database.fetch(group, restored.base.index + 1, log.base.index, 1 << 30)
@@ -170,13 +170,13 @@ class RealStorage:
                     log.begin_before(restored.base, rows)
 
     def _difference(self, loaded: Any) -> str:
-        mine, found = self.platter.identity, loaded.identity
+        mine, found = self.durable.identity, loaded.identity
         if mine != found:
             return f"identity {found}, not {mine}"
-        if dict(loaded.replicas) != self.platter.replicas:
-            return f"last replicas {loaded.replicas}, not {self.platter.replicas}"
+        if dict(loaded.replicas) != self.durable.replicas:
+            return f"last replicas {loaded.replicas}, not {self.durable.replicas}"
         assert self._database is not None
-        for group, log in self.platter.groups.items():
+        for group, log in self.durable.groups.items():
             restored = loaded.groups.get(group)
             if restored is None:
                 if log.entries or log.hard_state.term:
@@ -274,7 +274,7 @@ class RealStorage:
         durable = self._database.commit([transaction])
         self._in_doubt = None
         if durable:
-            self.platter.write(transaction)
+            self.durable.write(transaction)
             for group, last in transaction.replicas:
                 self._checkpoints.pop(group, None)
                 if not last.held:

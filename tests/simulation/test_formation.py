@@ -15,8 +15,8 @@ def cluster_of(seed: int) -> SimulatedCluster:
 
 
 def formed(cluster: SimulatedCluster) -> set[str]:
-    """The cluster id on each platter; '' for a node that belongs to none."""
-    return {node.platter.identity.cluster for node in cluster.nodes.values()}
+    """The cluster id in each directory; '' for a node that belongs to none."""
+    return {node.durable.identity.cluster for node in cluster.nodes.values()}
 
 
 def serving(cluster: SimulatedCluster, first_client: int = 0) -> None:
@@ -70,7 +70,7 @@ def test_a_node_that_could_not_write_its_identity_adopts_the_cluster_of_the_othe
     assert process is not None
     process.disk.full = True
     serving(cluster)
-    assert cluster.nodes[late].platter.identity.cluster == ""
+    assert cluster.nodes[late].durable.identity.cluster == ""
     cluster.nodes[late].crash()
     cluster.nodes[late].mend()
     cluster.run(5)
@@ -102,15 +102,15 @@ def test_two_wiped_nodes_never_form_a_cluster_beside_the_third(seed):
         wipe(cluster, id_)
         cluster.nodes[id_].start()
     cluster.run(120)
-    assert all(not cluster.nodes[id_].platter.groups for id_ in ("K2", "K3"))
-    rows = len(kept.platter.groups[0].entries)
+    assert all(not cluster.nodes[id_].durable.groups for id_ in ("K2", "K3"))
+    rows = len(kept.durable.groups[0].entries)
     kept.start()
     cluster.run(60)
     for id_ in ("K2", "K3"):
         assert cluster.nodes[id_].process is None, "it must leave, as the cluster knows another incarnation"
         assert "KRAFT REPLACE" in cluster.nodes[id_].failures[0]
     assert cluster.leaders() == []
-    assert len(kept.platter.groups[0].entries) == rows
+    assert len(kept.durable.groups[0].entries) == rows
 
 
 @SEEDS
@@ -125,7 +125,7 @@ def test_a_wiped_node_leaves_and_the_other_two_go_on(seed, wiped):
     serving(cluster)
     assert cluster.nodes[wiped].process is None
     assert "KRAFT REPLACE" in cluster.nodes[wiped].failures[0]
-    assert not cluster.nodes[wiped].platter.groups
+    assert not cluster.nodes[wiped].durable.groups
 
 
 @SEEDS
@@ -161,9 +161,9 @@ def test_the_directory_of_another_cluster_is_refused_and_stays_as_it_is(seed, st
     committed.entry_of = lambda marked: committed.entries[0]  # type: ignore[method-assign]
     node = cluster.nodes[stranger]
     node.crash()
-    node.platter = other.nodes[stranger].platter
-    rows = len(node.platter.groups[0].entries)
+    node.durable = other.nodes[stranger].durable
+    rows = len(node.durable.groups[0].entries)
     node.start()
     serving(cluster)
     assert cluster.world.counts["link refused"] > 0
-    assert len(node.platter.groups[0].entries) == rows
+    assert len(node.durable.groups[0].entries) == rows

@@ -9,7 +9,7 @@ from kraft.node.values import Identity, Transaction
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
-from tests.simulation.platter import Platter
+from tests.simulation.durable_state import DurableState
 from tests.simulation.realdisk import RealStorage
 from tests.simulation.violation import Violation
 
@@ -20,7 +20,7 @@ LAST = 5
 @pytest.fixture
 def logged():
     """A log of some entries."""
-    storage = RealStorage(Platter(Identity("K1", "1" * 32)), Random(1))
+    storage = RealStorage(DurableState(Identity("K1", "1" * 32)), Random(1))
     storage.load()
     entries = tuple(Entry(i, 1, i, EntryKind.NOOP, b"") for i in range(1, LAST + 1))
     write(storage, Persist(1, HardState(1, "K1"), None, entries, LAST))

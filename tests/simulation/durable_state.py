@@ -1,4 +1,4 @@
-"""A model of what one directory holds: data that outlives the process, written in whole transactions.
+"""A model of the durable state in one directory: it outlives the process and changes in whole transactions.
 
 It does what `kraft.storage` promises, in the plainest way, and fails on any request that breaks the contract.
 `realdisk` keeps one as a shadow beside the real storage.
@@ -164,8 +164,8 @@ class GroupLog:
         )
 
 
-class Platter:
-    """One directory. `name` is the incarnation."""
+class DurableState:
+    """What one directory holds on disk."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -327,14 +327,14 @@ class View:
 class Arriving:
     """A state file that is being received."""
 
-    def __init__(self, platter: Platter, group: int, number: int, checkpoint: Checkpoint) -> None:
-        self._platter = platter
+    def __init__(self, durable: DurableState, group: int, number: int, checkpoint: Checkpoint) -> None:
+        self._durable = durable
         self._place = (group, number)
         self._checkpoint = checkpoint
         self._rows: list[Row] = []
 
     def write(self, data: bytes) -> str:
-        if self._platter.full:
+        if self._durable.full:
             return DISK_FULL
         rows: list[Row] = [(*row, 0)[:5] for row in msgspec.msgpack.decode(data, type=list[Sent])]
         places = [(row[0], row[4]) for row in (*self._rows[-1:], *rows)]
@@ -344,7 +344,7 @@ class Arriving:
         return ""
 
     def finish(self) -> Received | str:
-        if self._platter.full:
+        if self._durable.full:
             return DISK_FULL
         file = StateFile()
         promised = self._checkpoint
@@ -352,29 +352,29 @@ class Arriving:
         capture = Capture(promised.base, promised.revision, keys, promised.machine_version, ledger=ledger)
         if file.bring_to(capture) != self._checkpoint:
             return "the rows are not those that were promised"
-        self._platter.files[self._place] = file
+        self._durable.files[self._place] = file
         return Received(self._place[1], self._checkpoint, file.keyspace())
 
     def abandon(self) -> None:
-        if self._platter.group(self._place[0]).state != self._place[1]:
-            self._platter.files.pop(self._place, None)
+        if self._durable.group(self._place[0]).state != self._place[1]:
+            self._durable.files.pop(self._place, None)
 
 
 def _records(rows: Iterable[Row]) -> dict[bytes, Record | None]:
     return {key: Record(key, value, revision, expires) for key, value, revision, expires, _ in rows}
 
 
-def copy_of(platter: Platter) -> Platter:
+def copy_of(durable: DurableState) -> DurableState:
     """What a backup of the directory, made while no process runs, would hold."""
-    copied = Platter(platter.identity)
-    copied.starts = platter.starts
-    copied.replicas = dict(platter.replicas)
-    copied._newest = dict(platter._newest)
+    copied = DurableState(durable.identity)
+    copied.starts = durable.starts
+    copied.replicas = dict(durable.replicas)
+    copied._newest = dict(durable._newest)
     copied.groups = {
         group: replace(log, entries=list(log.entries), commits=list(log.commits))
-        for group, log in platter.groups.items()
+        for group, log in durable.groups.items()
     }
     copied.files = {
-        place: StateFile(file.checkpoint, dict(file.rows)) for place, file in platter.files.items()
+        place: StateFile(file.checkpoint, dict(file.rows)) for place, file in durable.files.items()
     }
     return copied
