@@ -80,9 +80,11 @@ class Archive:
     def images(self) -> list[StoredImage]:
         """All images, the oldest first; those with a problem come before the others.
 
-        The place in the log says which one is older: a clock may have been wrong when one was made.
+        The place in the log says which one is older: a clock may have been wrong when one was made. An image
+        that is removed meanwhile is none.
         """
-        return sorted(map(self._image, self._folders()), key=_age)
+        found = [self._image(folder) for folder in self._folders()]
+        return sorted((image for image in found if image.folder.is_dir()), key=_age)
 
     def _image(self, folder: Path) -> StoredImage:
         try:

@@ -117,6 +117,8 @@ class ShippedLog:
                     (self._folder / name).unlink()  # will be shipped again
         except OSError as error:
             raise explain(self._folder, error) from error
+        if not self._names():  # a reader takes a segment without a position for damage
+            self._store_position(position, durable=True)
         self._begin_segment(position)
         self._store_position(position, durable=True)
 
@@ -204,6 +206,7 @@ class ShippedLog:
 
         Raises `DamagedBackup`, which names the segment that is missing or damaged.
         """
+        reach = self.reach  # before the segments: while they are read, more may be shipped
         last, torn = after, list[DamagedBackup]()
         read: LogSegment | None = None
         self.gap = False
@@ -225,7 +228,6 @@ class ShippedLog:
                 if entry.index > last.index:
                     yield entry
                     last = LogPosition(entry.index, entry.term, entry.stamp)
-        reach = self.reach
         if not self.gap and reach is not None and last.index < reach.index:
             if torn:
                 raise torn[0]

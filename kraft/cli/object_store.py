@@ -8,12 +8,12 @@ that speak of them (`manifest.json`, `position`), so an interrupted copy leaves 
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from kraft.backup.archive import archives_in, find_image
+from kraft.backup.archive import Archive, archives_in, find_image
 from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError
 from kraft.backup.manifest import MANIFEST_FILE
@@ -105,18 +105,23 @@ def push(directory: Path, store: ObjectStore, report: Report) -> int:
     The files that speak of others go there when the store lists those others, with their sizes.
     """
     there = store.sizes()
-    files = [
-        path
-        for archive in archives_in(directory, None)
-        for path in sorted(archive.folder.rglob("*"))
-        if path.is_file() and _is_kept(path.relative_to(archive.folder))
-    ]
+    archives = list(archives_in(directory, None))
     with tempfile.TemporaryDirectory() as scratch:
-        taken = [_taken(path, Path(scratch) / str(number)) for number, path in enumerate(files)]
-        names = [str(path.relative_to(directory)) for path in files]
+        positions = _positions(archives, Path(scratch))
+        files = [
+            path
+            for archive in archives
+            for path in sorted(archive.folder.rglob("*"))
+            if path.is_file() and _is_kept(path.relative_to(archive.folder))
+        ]
         wanted = sorted(
-            (name.endswith(_LAST), name, file, path.name in _CHANGING)
-            for name, file, path in zip(names, taken, files, strict=True)
+            (
+                path.name in _LAST,
+                str(path.relative_to(directory)),
+                positions.get(path, path),
+                path.name in _CHANGING,
+            )
+            for path in files
         )
         sizes = {name: file.stat().st_size for _, name, file, _ in wanted}
         copied: dict[str, int] = {}  # with their sizes
@@ -151,12 +156,14 @@ def _is_kept(name: Path) -> bool:
     return not hidden and (name.suffix in (".rows", ".segment") or name.name in _LAST)
 
 
-def _taken(path: Path, copy: Path) -> Path:
-    """A position as it is now: the segments that are copied afterwards hold at least as much."""
-    if path.name != POSITION_FILE:
-        return path
-    copy.write_bytes(path.read_bytes())
-    return copy
+def _positions(archives: Sequence[Archive], scratch: Path) -> dict[Path, Path]:
+    """Copies of the positions as they are now: the segments found afterwards hold at least as much."""
+    copies = {}
+    for archive in archives:
+        for path in archive.folder.glob(f"*/{POSITION_FILE}"):
+            copies[path] = scratch / str(len(copies))
+            copies[path].write_bytes(path.read_bytes())
+    return copies
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kraft.backup import shipped_log
 from kraft.backup.errors import BackupError, DamagedBackup
+from kraft.backup.frames import FrameFileWriter
 from kraft.backup.shipped_log import LogPosition, ShippedLog
 from tests.backup.sources import CLUSTER, history
 
@@ -115,6 +117,65 @@ def test_a_gap_of_an_empty_log(folder):
     assert list(old.entries(AFTER_10)) == ENTRIES[10:30]
     assert old.gap  # still: it is no damage
     assert list(log_in(folder).entries(LogPosition(40, 2, 0))) == ENTRIES[40:50]
+
+
+@pytest.mark.parametrize("before", [0, 30])
+def test_who_reads_while_the_log_is_written_finds_no_damage(folder, monkeypatch, before):
+    """After each operation on a file: what was shipped is there, up to a gap, and never an error."""
+    if before:
+        shipped(folder, 11, before)
+    first = AFTER_10 if not before else LogPosition(40, 2, ENTRIES[39].stamp)
+    looks = []
+
+    def look():
+        reader = log_in(folder)
+        reach = reader.reach
+        found = list(reader.entries(AFTER_10))
+        assert found == ENTRIES[10 : 10 + len(found)]
+        looks.append((None if reach is None else reach.index, len(found)))
+
+    _after_each_operation(monkeypatch, look)
+    log = log_in(folder)
+    log.begin(first)
+    log.append(ENTRIES[first.index : first.index + 5])
+    log.note(5)
+    log.close()
+    log.append(ENTRIES[first.index + 5 : first.index + 10])
+    log.close()
+    assert len(set(looks)) > 2
+    if not before:
+        log.prune(15)
+        assert list(log_in(folder).entries(LogPosition(15, 2, 0))) == ENTRIES[15:20]
+
+
+def _after_each_operation(monkeypatch, look):
+    for name in ("replace_file", "sync_folder"):
+        monkeypatch.setattr(shipped_log, name, _followed(getattr(shipped_log, name), look))
+    for name in ("sync", "close"):
+        monkeypatch.setattr(FrameFileWriter, name, _followed(getattr(FrameFileWriter, name), look))
+
+
+def _followed(operation, look):
+    def run(*arguments, **options):
+        result = operation(*arguments, **options)
+        look()
+        return result
+
+    return run
+
+
+def test_what_is_shipped_while_the_log_is_read_is_no_damage(folder):
+    log = shipped(folder, 11, 20)
+    entries = log_in(folder).entries(AFTER_10)
+    found = [next(entries)]
+    assert log.resume()
+    log.append(ENTRIES[20:30])
+    log.close()
+    assert log.resume()
+    log.append(ENTRIES[30:40])
+    found += entries
+    assert found[:10] == ENTRIES[10:20]
+    assert found == ENTRIES[10 : 10 + len(found)]
 
 
 def test_entries_that_do_not_follow_are_refused(folder):

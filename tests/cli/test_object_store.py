@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,29 @@ def test_only_what_is_missing_is_copied(tmp_path, bucket):
         backup = open_backup(str(path), LATEST, None)
         assert (backup.manifest.name, rehearse(backup)[0].index) == ("later", 40)
         assert not (path / FOLDER / "image/group-0-0001.rows").exists()  # that one is not needed
+
+
+@pytest.mark.parametrize("listed_late", [False, True])
+def test_a_log_that_is_shipped_meanwhile_is_copied_up_to_some_entry(
+    tmp_path, bucket, monkeypatch, listed_late
+):
+    """A segment that is begun while the files are found, before or after its folder is listed."""
+    archive = backed_up(tmp_path / "b", 10, 30)
+    glob = Path.rglob
+
+    def rglob(self, pattern):
+        found = list(glob(self, pattern)) if not listed_late else []
+        log = archive.shipped_log(CLUSTER, 0)
+        assert log.resume()
+        log.append(history(31, 40))
+        log.close()
+        return found or list(glob(self, pattern))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rglob", rglob)
+        push(tmp_path / "b", ObjectStore(bucket), unheard)
+    with local(bucket, None) as path:
+        assert rehearse(open_backup(str(path), LATEST, None))[0].index in (30, 40)
 
 
 def test_what_is_damaged_there_is_named(tmp_path, bucket):
