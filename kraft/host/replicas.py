@@ -22,6 +22,7 @@ from kraft.peerwire.messages import Dismissal, MembershipQuestion
 from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 
 LOOK_SECONDS = 1.0  # between two looks at which replicas have left
+ASK_LOOKS = 5  # of them, between two questions about one group; each look asks about a part of the groups
 ASK_TIMEOUTS = 4  # election timeouts without a leader, after which a replica asks whether it is a member
 RETRY_SECONDS = 1.0  # after the disk was full
 
@@ -54,6 +55,7 @@ class Replicas:
         self._ending: dict[int, Group] = {}  # whose last writes are on their way
         self._writing: set[int] = set()
         self._look_at = 0.0  # monotonic seconds
+        self._looks = 0
 
     def number(self, group: int) -> ReplicaNumber:
         """The number of the replica that the node has of a group, or had last."""
@@ -61,7 +63,10 @@ class Replicas:
         return UNNUMBERED if last is None else last.number
 
     def has_left(self, group: int) -> bool:
-        """Whether the node destroys its replica of a group, or has destroyed it, and has no other one yet."""
+        """Whether the node destroys its replica of a group, or has destroyed it, and has no other one yet.
+
+        So it is as well while the disk notes a replica that is about to begin, also the node's first one.
+        """
         last = self._last.get(group)
         ends = group in self._ending or group in self._writing
         return ends or (last is not None and not last.held)
@@ -83,14 +88,19 @@ class Replicas:
         if now < self._look_at or peers.removed or peers.left_first_group:
             return
         self._look_at = now + LOOK_SECONDS
+        self._looks += 1
         numbers = peers.formation.version.in_force >= REPLICA_NUMBERS
         for group in [group for group in self._groups.values() if group.id]:
             if group.numbers.has_left:
                 self._end(group)
-            elif numbers and group.numbers.is_lost(ASK_TIMEOUTS):
+            elif numbers and self._asks(group.id) and group.numbers.is_lost(ASK_TIMEOUTS):
                 self._ask(group)
 
     # -- replicas that were away when they were removed
+
+    def _asks(self, group: int) -> bool:
+        """Whether this look is one of those that ask about `group`."""
+        return (self._looks + group) % ASK_LOOKS == 0
 
     def _ask(self, group: Group) -> None:
         peers = self._context.peers

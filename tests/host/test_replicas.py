@@ -1,7 +1,12 @@
 """Replicas that are destroyed when their node leaves a group, and begin anew when it comes back."""
 
+from functools import partialmethod
+from itertools import pairwise
+
 import pytest
 
+from kraft.host.replica_numbers import ReplicaNumbers
+from kraft.host.replicas import Replicas
 from kraft.peerwire.messages import Digest, Numbered
 from kraft.raft.membership import changes
 from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
@@ -113,6 +118,22 @@ def test_a_replica_that_was_away_asks_and_is_told(scene):
     scene.run(30)
     scene.nodes["K3"].start()
     assert scene.run(30, lambda: is_gone(scene))
+
+
+def test_replicas_that_have_no_leader_take_turns_to_ask(monkeypatch):
+    """Many groups may be without a leader at once: each asks rarely, and no two of few ask together."""
+    scene = Returning()
+    asked = []
+    monkeypatch.setattr(ReplicaNumbers, "is_lost", lambda *_: True)
+    answered = partialmethod(lambda _, group, peer, __: asked.append((scene.world.now, group, peer)))
+    monkeypatch.setattr(Replicas, "asked", answered)
+    scene.run(16)
+    times = {group: [at for at, about, peer in asked if (about, peer) == (group, "K3")] for group in (1, 2)}
+    for at in times.values():
+        at = at[::2]  # both of the others hear it
+        assert len(at) >= 3
+        assert min(later - earlier for earlier, later in pairwise(at)) > 4.5
+    assert not set(times[1]) & set(times[2])
 
 
 def test_a_replica_that_was_away_while_a_new_one_was_added_is_destroyed_for_it(scene):

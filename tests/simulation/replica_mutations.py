@@ -5,6 +5,7 @@ from functools import partial
 from tests.simulation.mutation import Mutation
 
 _plant = partial(Mutation, test="tests/host/test_replicas.py")
+_plant_loss = partial(Mutation, test="tests/storage/test_last_replicas.py")
 _plant_rule = partial(Mutation, test="tests/host/test_replica_numbers.py")
 
 REPLICA_MUTATIONS = (
@@ -70,6 +71,20 @@ REPLICA_MUTATIONS = (
         '_DELETE = ("DELETE FROM hard_state WHERE replica = ?", ',
         "_DELETE = (",
         "a vote counts for a replica that never gave it",
+    ),
+    _plant_loss(
+        "a replica that was begun and is lost goes unnoticed",
+        "kraft/storage/log/highwater.py",
+        'return None if later else f"',
+        'return None if True else f"',
+        "it has voted, and acknowledged entries",
+    ),
+    _plant_loss(
+        "the mark of a destroyed replica is not looked at",
+        "kraft/storage/log/loading.py",
+        "            found = emptied(number)\n",
+        "            continue\n",
+        "a later replica may be lost",
     ),
     _plant(
         "a removed node destroys its data",

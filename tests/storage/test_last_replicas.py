@@ -117,6 +117,56 @@ def test_a_log_that_lost_its_end_is_noticed_in_the_new_replica(formed, tmp_path,
         database_at(tmp_path)
 
 
+def taken_back(formed, tmp_path, later):
+    """Let the database be as it is now after `later`, as if the end of its WAL were lost; the mark stays."""
+    formed.checkpoint_wal()
+    content = (tmp_path / "log.db").read_bytes()
+    later()
+    formed.abandon()
+    (tmp_path / "log.db-wal").unlink()
+    (tmp_path / "log.db").write_bytes(content)
+
+
+@pytest.mark.parametrize("before", [(), (GONE,)], ids=["the earlier one is there", "none is there"])
+def test_a_replica_that_was_begun_and_is_lost_is_noticed(formed, tmp_path, database_at, before):
+    """It may have voted, and acknowledged entries. What begins in its place would be empty."""
+    for last in before:
+        replaced(formed, last)
+
+    def later():
+        for last in (GONE, BEGUN)[len(before) :]:
+            replaced(formed, last)
+
+    taken_back(formed, tmp_path, later)
+    with pytest.raises(DamagedLog, match=r"group 1: replica 4\.20 was begun"):
+        inspect(str(tmp_path))
+    with pytest.raises(DamagedLog, match=r"group 1: replica 4\.20 was begun"):
+        database_at(tmp_path)
+
+
+def test_a_replica_that_was_destroyed_meanwhile_is_noticed_too(formed, tmp_path, database_at):
+    """Its number may not be used again."""
+    replaced(formed, GONE)
+
+    def later():
+        replaced(formed, BEGUN)
+        replaced(formed, LastReplica(NUMBER, held=False))
+
+    taken_back(formed, tmp_path, later)
+    with pytest.raises(DamagedLog, match=r"group 1: replica 4\.20 was begun"):
+        database_at(tmp_path)
+
+
+def test_the_mark_of_an_earlier_replica_says_nothing_about_a_later_one(formed, tmp_path, database_at):
+    """A mark is evidence of its own replica alone."""
+    old = (tmp_path / "highwater").read_bytes()
+    replaced(formed, GONE)
+    replaced(formed, BEGUN)
+    formed.close()
+    (tmp_path / "highwater").write_bytes(old)
+    assert database_at(tmp_path).loaded.groups[1].last_index == 0
+
+
 def test_a_damaged_row_is_noticed(formed, tmp_path, database_at):
     replaced(formed, GONE)
     formed.close()

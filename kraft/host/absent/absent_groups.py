@@ -1,7 +1,8 @@
 """The one place that a host asks where it finds no group: what becomes of requests to groups that it lacks.
 
-A node that has not formed, or whose replica is not replayed yet, lets a request wait. A group of the cluster
-that the node has no replica of is elsewhere: the directory has its members, and they are asked.
+A node that has not formed, or whose replica is not replayed yet, lets a request wait. So does one that is
+being added, as it is about to get its replicas. A group whose replica the node has destroyed is elsewhere:
+the directory has its members, and they are asked.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -156,6 +157,8 @@ class AbsentGroups:
         return found
 
     # -- what is known --------------------------------------------------------------------------------
+    # Also of a group whose replica is on its way: clients may be sent to its leader, and requests that wait
+    # may not get an answer before somebody reaches its members.
 
     def leader(self, group: int) -> str:
         """The leader of a group elsewhere as known here, '' when there is none."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import apsw
 
 from kraft.node.values import LastReplica, Transaction
+from kraft.raft.membership.replica_number import UNNUMBERED
 from kraft.raft.messages import Entry, HardState
 from kraft.raft.ready import Persist
 from kraft.storage import migrations
@@ -18,7 +19,7 @@ from kraft.storage.errors import DamagedLog, DiskFailed, NoSpace, OutOfOrder
 from kraft.storage.log import entries, last_replicas, replicas
 from kraft.storage.log.entries import Head
 from kraft.storage.log.files import LOG_FILE, NO_SPACE, WAL_FILE, open_files
-from kraft.storage.log.highwater import HighwaterMark, mark
+from kraft.storage.log.highwater import HighwaterMark, emptied, mark
 from kraft.storage.log.identity import write_hard_state, write_identity
 from kraft.storage.log.loading import load
 from kraft.storage.log.replicas import ReplicaRow
@@ -70,6 +71,7 @@ class LogDatabase(SqliteDatabase):
             self._incarnation = loaded.identity.incarnation
             self._first_states = {group: row.state for group, row in self._replicas.items()}
             self._states = {group: restored.hard_state for group, restored in loaded.groups.items()}
+            self._numbers = {group: last.number for group, last in loaded.replicas.items()}
             self.wal_bytes = directory.size(WAL_FILE)
             self.highwater_failures = 0
             self._raise_highwater(self._heads)
@@ -175,6 +177,7 @@ class LogDatabase(SqliteDatabase):
 
     def _replaced(self, group: int, last: LastReplica) -> None:
         """No checkpoint of the replica that was there before may become the state of a later one."""
+        self._numbers[group] = last.number
         self._replicas.pop(group, None)
         self._first_states[group] = 0 if last.held else _NOT_HELD
 
@@ -218,7 +221,7 @@ class LogDatabase(SqliteDatabase):
                 last_index, last_term, _ = staged.heads[group]
                 written = self._highwater.marks.get(group)
                 if written is not None and group in staged.last:
-                    self._highwater.write(group, mark(_NO_STATE, 0, 0))
+                    self._highwater.write(group, emptied(written.replica))
                     lowered = True
                 elif written is not None and (last_term, last_index) < (
                     written.last_term,
@@ -237,7 +240,8 @@ class LogDatabase(SqliteDatabase):
         """After COMMIT: a full disk only leaves the file older than it could be, so the commit stands."""
         for group in groups:
             head = self._head(group)
-            new = mark(self._states.get(group, _NO_STATE), head.last_term, head.last_index)
+            state, number = self._states.get(group, _NO_STATE), self._numbers.get(group, UNNUMBERED)
+            new = mark(state, head.last_term, head.last_index, number)
             if new != self._highwater.marks.get(group):
                 self._overwrite(group, new)
 

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 import apsw
 
 from kraft.node.values import Loaded
+from kraft.raft.membership.replica_number import UNNUMBERED
 from kraft.raft.messages import HardState
 from kraft.storage.errors import DamagedLog, WrongNode
 from kraft.storage.log import entries, last_replicas, replicas
 from kraft.storage.log.entries import Head
-from kraft.storage.log.highwater import HighwaterMark, mark
+from kraft.storage.log.highwater import HighwaterMark, emptied, mark
 from kraft.storage.log.identity import read_hard_states, read_identity
 from kraft.storage.log.replicas import ReplicaRow
 from kraft.storage.log.scan import GroupScan, scan
@@ -69,9 +70,12 @@ def load(
         raise DamagedLog(place, str(error)) from error
     heads = {group: logs[group].head for group in groups}
     for group, written in marks.items():
+        number = last[group].number if group in last else UNNUMBERED
         if group in left:
-            continue
-        found = mark(groups[group].hard_state, heads[group].last_term, heads[group].last_index)
+            found = emptied(number)
+        else:
+            head = heads[group]
+            found = mark(groups[group].hard_state, head.last_term, head.last_index, number)
         if shortfall := found.shortfall(written):
             raise DamagedLog(place, f"group {group}: {shortfall}")
     fenced = frozenset(group for group, row in rows.items() if row.fenced)

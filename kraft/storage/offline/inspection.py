@@ -5,19 +5,21 @@ the high-water marks. The entries are not read, so a long log does not take long
 meanwhile. Nothing is written, and nothing is created in a directory without a node.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 from kraft.raft.messages import HardState
 from kraft.storage import migrations
 from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import DamagedLog, DirectoryUnusable
 from kraft.storage.lock import DirectoryLock
-from kraft.storage.log import entries, replicas
+from kraft.storage.log import entries, last_replicas, replicas
 from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE, refuse_leftovers
-from kraft.storage.log.highwater import HighwaterMark, mark, parse
+from kraft.storage.log.highwater import HighwaterMark, emptied, mark, parse
 from kraft.storage.log.identity import read_hard_states, read_identity
 from kraft.storage.log.loading import reading
 
@@ -59,22 +61,27 @@ def _read(directory: RealDirectory) -> Inspection:
         identity = read_identity(connection)
         if version < migrations.ALWAYS:
             return Inspection(identity.id, identity.cluster, {}, frozenset())
-        found, fenced = _groups(connection, identity.incarnation)
+        numbers = {group: last.number for group, last in last_replicas.read_all(connection).items()}
+        found, fenced = _groups(connection, identity.incarnation, numbers)
     for group, written in _marks(directory).items():
-        if shortfall := found.get(group, mark(HardState(), 0, 0)).shortfall(written):
+        known = found.get(group) or emptied(numbers.get(group, UNNUMBERED))
+        if shortfall := known.shortfall(written):
             raise DamagedLog(place, f"group {group}: {shortfall}")
     last = {group: each.last_index for group, each in found.items()}
     return Inspection(identity.id, identity.cluster, last, fenced)
 
 
-def _groups(connection: apsw.Connection, incarnation: str) -> tuple[dict[int, HighwaterMark], frozenset[int]]:
+def _groups(
+    connection: apsw.Connection, incarnation: str, numbers: Mapping[int, ReplicaNumber]
+) -> tuple[dict[int, HighwaterMark], frozenset[int]]:
     """How far each group has come according to its rows, and the groups that are fenced."""
     states, rows = read_hard_states(connection), replicas.read_all(connection)
     found = {}
     for group in sorted(states.keys() | rows.keys()):
         replica = rows.get(group) or replicas.unwritten(incarnation, group)
         head = entries.last(connection, group, replica.empty_head)
-        found[group] = mark(states.get(group, HardState()), head.last_term, head.last_index)
+        state, number = states.get(group, HardState()), numbers.get(group, UNNUMBERED)
+        found[group] = mark(state, head.last_term, head.last_index, number)
     return found, frozenset(group for group, row in rows.items() if row.fenced)
 
 
