@@ -158,7 +158,7 @@ def _is_kept(name: Path) -> bool:
 
 def _positions(archives: Sequence[Archive], scratch: Path) -> dict[Path, Path]:
     """Copies of the positions as they are now: the segments found afterwards hold at least as much."""
-    copies = {}
+    copies = dict[Path, Path]()
     for archive in archives:
         for path in archive.folder.glob(f"*/{POSITION_FILE}"):
             copies[path] = scratch / str(len(copies))
