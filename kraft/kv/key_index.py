@@ -49,19 +49,20 @@ class KeyIndex:
         """The bytes that the index takes."""
         return SLOT_BYTES * self._keys
 
-    def add(self, key: bytes) -> None:
-        """Add a key, unless it is there."""
+    def add(self, key: bytes) -> bool:
+        """Add a key, unless it is there. Returns whether it was added."""
         hash_ = _hash(key)
         place = self._place(hash_)
         bucket = self._buckets[place]
         if key in bucket:
-            return
+            return False
         self._buckets[place] = (*bucket, key)
         self._keys += 1
         if self._walks:
             self._report(key, hash_, gone=False)
         if self._keys > BUCKET_KEYS * len(self._buckets):
             self._split()
+        return True
 
     def fill(self, keys: Iterable[bytes]) -> None:
         """Add many keys, as `add` does. Without walks, and up to about the number that was expected."""
@@ -78,13 +79,13 @@ class KeyIndex:
                 added += 1
         self._keys += added
 
-    def remove(self, key: bytes) -> None:
-        """Remove a key, if it is there."""
+    def remove(self, key: bytes) -> bool:
+        """Remove a key, if it is there. Returns whether it was."""
         hash_ = _hash(key)
         place = self._place(hash_)
         bucket = self._buckets[place]
         if key not in bucket:
-            return
+            return False
         at = bucket.index(key)
         self._buckets[place] = bucket[:at] + bucket[at + 1 :]
         self._keys -= 1
@@ -92,6 +93,7 @@ class KeyIndex:
             self._report(key, hash_, gone=True)
         if self._keys * 4 < BUCKET_KEYS * len(self._buckets) and len(self._buckets) > 1:
             self._merge()
+        return True
 
     def bucket(self, position: int) -> tuple[tuple[bytes, ...], int]:
         """The keys from a position on up to the end of its bucket, in no order, and where that is.

@@ -43,9 +43,7 @@ class SlotIndex:
         slot = slot_of(key)
         keys = self._slots[slot]
         if isinstance(keys, KeyIndex):
-            before = len(keys)
-            keys.add(key)
-            self._keys += len(keys) - before
+            self._keys += keys.add(key)
         elif key not in keys:
             self._keys += 1
             self._slots[slot] = (*keys, key)
@@ -63,9 +61,7 @@ class SlotIndex:
         slot = slot_of(key)
         keys = self._slots[slot]
         if isinstance(keys, KeyIndex):
-            before = len(keys)
-            keys.remove(key)
-            self._keys += len(keys) - before
+            self._keys -= keys.remove(key)
         elif key in keys:
             at = keys.index(key)
             self._slots[slot] = keys[:at] + keys[at + 1 :]

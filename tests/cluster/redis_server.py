@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from tests.cluster.harness import free_ports, wait_until
 from tests.cluster.wire import Client
-from tests.server.fakes import FakeClock, Talk
+from tests.server.fake_host import FakeClock
+from tests.server.fakes import Talk
 
 NUMBER = int(os.environ.get("KRAFT_TEST_SEQUENCES", "40"))  # of sequences; docs/redis-differences.md
 ORDERS = int(os.environ.get("KRAFT_TEST_ORDERS", "0"))  # others, in which each sequence is tried as well

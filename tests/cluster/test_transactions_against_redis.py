@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.cluster.redis_sequences import COMMANDS, DIFFERENCES, KEYS, Words
 from tests.cluster.redis_server import NUMBER, Exchange, RealTime, ask_all, in_other_orders
-from tests.server.fakes import FakeTransactions, Port, Talk, encode
+from tests.server.fake_host import FakeTransactions
+from tests.server.fakes import Port, Talk, encode
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from kraft.kv.commands import Commit, CommitOnce, Exec, Forget, Look, OnceToken,
 from kraft.kv.replies import CommandFailure, encode_replies
 from kraft.kv.transaction_reply import StepOutcome, TransactionReply
 from kraft.node.errors import Locked, NoLeader, ReplyTooLong, Uncertain
-from tests.server.fakes import FakeClock
+from tests.server.fake_host import FakeClock
 
 WRITE_TIMEOUT, LEADER_WAIT = 5.0, 2.0
 TWO = {0: Exec((), (Look((b"a",)),)), 1: Exec((), (Look((b"b",)),))}

@@ -26,7 +26,7 @@ from kraft.kv.replies import CommandFailure, encode_replies
 from kraft.kv.slots import SLOTS
 from kraft.kv.transaction_reply import StepOutcome, transaction_reply
 from tests.kv.group_states import NOW, prepare, t
-from tests.server.fakes import FakeClock
+from tests.server.fake_host import FakeClock
 
 PRINT, OTHER = bytes(16), bytes(15) + b"x"  # fingerprints
 

@@ -10,7 +10,7 @@ from kraft.kv.commands import Commit, Decide, Exec, Forget, Prepare, Put, Resolv
 from kraft.kv.machine import Machine
 from kraft.kv.transaction_reply import StepOutcome, TransactionReply
 from kraft.node.errors import NoLeader
-from tests.server.fakes import WALL_MS, FakeClock
+from tests.server.fake_host import WALL_MS, FakeClock
 
 PATIENCE = 1.0
 GROUP, HOME = 0, 1

@@ -13,7 +13,7 @@ from kraft.kv.commands import AppendValue, Exec, Increment, Lock, Prepare, Put, 
 from kraft.kv.machine import Machine
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import NoLeader, TooManyWaiters
-from tests.server.fakes import FakeClock
+from tests.server.fake_host import FakeClock
 
 SECONDS = 2.0
 A, B = b"a", b"b"

@@ -11,7 +11,8 @@ from kraft.kv.ledger import LedgerKind
 from kraft.kv.move_reply import MoveOutcome, move_reply
 from kraft.kv.once import token_slots
 from kraft.kv.slots import slot_of
-from tests.server.fakes import WALL_MS, Port, Talk, encode
+from tests.server.fake_host import WALL_MS
+from tests.server.fakes import Port, Talk, encode
 
 LIBRARY = "#!lua name=mine\nredis.register_function('one', function(keys) return 1 end)"
 RETURN_ONE = "return 1"

@@ -11,7 +11,8 @@ from kraft.host.slots import SlotMap
 from kraft.kv.commands import Delete, Put
 from kraft.kv.slots import slot_of
 from kraft.node.errors import NoLeader, Uncertain
-from tests.server.fakes import WALL_MS, Port, encode
+from tests.server.fake_host import WALL_MS
+from tests.server.fakes import Port, encode
 from tests.server.groups import RETURN_ONE, THREE, fill, key_in, keys_in, pipeline, three
 from tests.server.test_scan import all_of, array, scan
 

@@ -14,7 +14,8 @@ from kraft.kv.move_reply import MoveOutcome, move_reply
 from kraft.kv.slots import slot_of
 from kraft.node.errors import NoLeader
 from kraft.server.commands.key_range import HIDDEN_KEYS_MAX, RANGE_BYTES, RANGE_KEYS_MAX, KeyRange
-from tests.server.fakes import WALL_MS, Port
+from tests.server.fake_host import WALL_MS
+from tests.server.fakes import Port
 
 
 def filled(count=300, value=b"v%d"):

@@ -7,7 +7,8 @@ import pytest
 from kraft.node import admin
 from kraft.node.errors import AdminRefused, NoLeader, Uncertain
 from kraft.node.status import MoveStatus
-from tests.server.fakes import WALL_MS, Talk, encode
+from tests.server.fake_host import WALL_MS
+from tests.server.fakes import Talk, encode
 
 OK = b"+OK\r\n"
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from kraft.glob import any_pattern, key_pattern
 from kraft.kv.commands import Delete, Flush, Put
 from kraft.node.errors import NoLeader
-from tests.server.fakes import WALL_MS, Port
+from tests.server.fake_host import WALL_MS
+from tests.server.fakes import Port
 
 
 def filled(count=300):

@@ -13,21 +13,12 @@ import msgspec
 from kraft.host.absent.member_route import MemberRoute
 from kraft.host.context import GroupContext
 from kraft.host.ports import QueryDone
+from kraft.host.requests.read_refusals import refusal_of
 from kraft.host.requests.round import ReadDone, ReadOutcome, View
 from kraft.host.requests.timing import Timing
-from kraft.kv.excerpt import EXCERPT_BYTES, decode_rows
-from kraft.node.errors import Locked, NoLeader, NotOwner, Stopping, TooManyWaiters, TooMuch
-from kraft.peerwire.messages import (
-    CROWDED,
-    LOCKED,
-    MOVED,
-    NOT_READ,
-    READ,
-    TOO_MUCH,
-    QueryKeys,
-    ReadKeys,
-    ReadKeysReply,
-)
+from kraft.kv.excerpt import decode_rows
+from kraft.node.errors import NoLeader, Stopping
+from kraft.peerwire.messages import READ, QueryKeys, ReadKeys, ReadKeysReply
 
 RemoteOutcome = ReadOutcome | bytes
 """A view of what was read, or the answer to a query; or why there is none."""
@@ -178,14 +169,7 @@ class RemoteReads:
             rows = decode_rows(reply.rows)
             self.newest = max(self.newest, rows.now_ms)
             return View(rows.excerpt(), rows.now_ms, rows.revision)
-        refusals: dict[int, Exception | None] = {
-            NOT_READ: None,
-            MOVED: NotOwner(self._group),
-            LOCKED: Locked(self._group),
-            CROWDED: TooManyWaiters(),
-            TOO_MUCH: TooMuch(EXCERPT_BYTES),
-        }
-        return refusals[reply.outcome]
+        return refusal_of(reply.outcome, self._group)
 
     def _settle(self, question: RemoteRead, outcome: RemoteOutcome) -> None:
         self._questions.pop(question, None)

@@ -7,25 +7,13 @@ a read is kept here: whoever asks repeats the question where no answer comes.
 from functools import partial
 
 from kraft.host.evaluators import Evaluators
+from kraft.host.requests.read_refusals import outcome_of
 from kraft.host.requests.round import ReadOutcome, View
 from kraft.host.requests.transaction_waits import TransactionWaits
 from kraft.host.turns import Turns
 from kraft.kv.excerpt import EXCERPT_BYTES, encode_rows, excerpt_rows
-from kraft.node.errors import Locked, NotOwner, Refused, TooManyWaiters, TooMuch
-from kraft.peerwire.messages import (
-    CROWDED,
-    LOCKED,
-    MOVED,
-    NOT_READ,
-    READ,
-    TOO_MUCH,
-    QueryKeys,
-    ReadKeys,
-    ReadKeysReply,
-)
-
-_OUTCOMES: dict[type, int] = {NotOwner: MOVED, Locked: LOCKED, TooManyWaiters: CROWDED, TooMuch: TOO_MUCH}
-"""What is told of a refusal; of any other one, that this node cannot read now."""
+from kraft.node.errors import Refused, TooMuch
+from kraft.peerwire.messages import READ, QueryKeys, ReadKeys, ReadKeysReply
 
 
 class AskedReads:
@@ -65,7 +53,7 @@ class AskedReads:
         if isinstance(answer, bytes):
             reply = ReadKeysReply(request, READ, answer)
         else:
-            reply = ReadKeysReply(request, _OUTCOMES.get(type(answer), NOT_READ), b"")
+            reply = ReadKeysReply(request, outcome_of(answer), b"")
         self._turns.post(peer, self._group, reply)
         if isinstance(answer, Exception) and not isinstance(answer, Refused):
             raise answer  # a bug, which the log has to show
