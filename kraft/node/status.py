@@ -106,9 +106,9 @@ class MoveStatus:
     """A move of the slots from `first` to `last` that is not over, as the replicas of one node know it.
 
     `state` is planned, copying, frozen, active (the source is about to release the slots), cancelled (another
-    attempt follows) or cancelling. `keys` have arrived in the group `receiver`, of about `keys_total`.
-    `since_ms` is when it was planned (Unix ms). `problem` is why the last attempt failed; only the leader of
-    the group `source` knows.
+    attempt follows), cancelling, or elsewhere: no replica of this node tells. `keys` have arrived in group
+    `receiver`, or were sent to it, of about `keys_total`. `since_ms` is when it was planned (Unix ms).
+    `problem` is why the last attempt failed; only the leader of the group `source` knows.
     """
 
     id: int

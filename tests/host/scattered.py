@@ -27,8 +27,8 @@ class Scattered(SimulatedCluster):
     has of it is taken from its disk while its process does not run.
     """
 
-    def __init__(self, seed=1, absent=ABSENT, **tuning):
-        super().__init__(World(seed), Weather(), 4, GROUPS, tuning=Tuning(**tuning))
+    def __init__(self, seed=1, absent=ABSENT, nodes=4, **tuning):
+        super().__init__(World(seed), Weather(), nodes, GROUPS, tuning=Tuning(**tuning))
         self.answers: list[Any] = []
         self.start()
         assert self.run(20, self.led)
@@ -98,6 +98,19 @@ class Scattered(SimulatedCluster):
 
     def connect(self, id_):
         return Client(self, id_)
+
+
+class Apart(Scattered):
+    """Five members of group 0. K1 and K2 have group 1, K3 and K4 have group 2, and K5 has neither."""
+
+    def __init__(self, seed=1, **tuning):
+        super().__init__(seed, absent=(), nodes=5, **tuning)
+        for id_ in ("K1", "K2"):
+            self.leave(id_, 2)
+        for id_ in ("K3", "K4"):
+            self.leave(id_, 1)
+        self.leave("K5", *ABSENT)
+        assert self.run(20, lambda: all(p.host.leader(group) for p in self.processes() for group in ABSENT))
 
 
 class Client:

@@ -72,6 +72,11 @@ class MoveAttempt:
             self._copy.end()
 
     @property
+    def keys(self) -> int:
+        """How many keys were sent, that the receiver has or is to have."""
+        return 0 if self._copy is None else self._copy.keys
+
+    @property
     def frozen_since(self) -> float:
         """When the slots were frozen (monotonic seconds); 0 unless they are, as far as is known."""
         return 0.0 if self._froze is None or self._taken else self._frozen_at

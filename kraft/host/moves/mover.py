@@ -67,6 +67,11 @@ class Mover:
         """Why the last attempt of a move failed, '' if none has."""
         return self._troubles.problem(id_)
 
+    def sent(self, id_: int) -> int | None:
+        """How many keys of a move were sent by the attempt that is under way, None without one."""
+        attempt = self._attempt
+        return attempt.keys if attempt is not None and attempt.move.id == id_ else None
+
     @property
     def frozen_seconds(self) -> float:
         """For how long this leader has seen slots frozen, 0 without any."""

@@ -81,8 +81,10 @@ class Moves:
         return [self._status(move) for move in (plan.moves if plan else ())]
 
     def forget(self, group: int) -> None:
-        """The replica of `group` is about to be destroyed."""
-        self._movers.pop(group, None)
+        """The replica of `group` is about to be destroyed: another node leads the group."""
+        mover = self._movers.pop(group, None)
+        if mover is not None:
+            mover[0].tick(leads=False)
 
     def frozen_seconds(self, group: int) -> float:
         """For how long this node, as its leader, has seen slots of `group` frozen; 0 without any."""
@@ -90,15 +92,12 @@ class Moves:
         return 0.0 if mover is None else mover[0].frozen_seconds
 
     def _status(self, move: PlannedMove) -> MoveStatus:
-        receiver = self._table(move.receiver)
-        arrived = None if receiver is None else receiver.moves.get(move.number)
-        state, keys = ("planned", 0) if arrived is None else (_WORDS[arrived.state], arrived.keys)
-        source = self._source_state(move)
-        if source == SlotState.FROZEN and state == "copying":
+        source, mover = self._source_state(move), self._movers.get(move.source)
+        state, keys = self._progress(move)
+        if source == SlotState.FROZEN and state in ("copying", "elsewhere"):
             state = "frozen"
-        elif source == SlotState.GONE and arrived is None:
+        elif source == SlotState.GONE and state in ("planned", "elsewhere"):
             state = "active"  # and the receiver need not know of it any more
-        mover = self._movers.get(move.source)
         return MoveStatus(
             id=move.id,
             first=move.first,
@@ -111,6 +110,21 @@ class Moves:
             problem="" if mover is None else mover[0].problem(move.id),
             keys_total=keys if source == SlotState.GONE else max(keys, self._expected(move)),
         )
+
+    def _progress(self, move: PlannedMove) -> tuple[str, int]:
+        """How far the receiver is, and how many keys it has, as far as this node knows.
+
+        Without a replica of it the leader of the source knows what it has sent, and others know nothing.
+        """
+        if move.receiver in self._groups:
+            table = self._table(move.receiver)
+            arrived = None if table is None else table.moves.get(move.number)
+            return ("planned", 0) if arrived is None else (_WORDS[arrived.state], arrived.keys)
+        mover = self._movers.get(move.source)
+        if mover is None:
+            return "elsewhere", 0
+        sent = mover[0].sent(move.id)
+        return ("planned", 0) if sent is None else ("copying", sent)
 
     def _source_state(self, move: PlannedMove) -> int:
         """The state of the slots of a move at its source, which has all of them or none."""
