@@ -117,6 +117,24 @@ def test_progress_of_an_id_begins_anew_with_another_incarnation():
     assert cluster["K2"].state.role == "follower"
 
 
+def test_what_waits_for_a_member_is_not_sent_to_the_next_one_of_its_id():
+    """A heartbeat tells what the old incarnation holds: the new one, whose log is empty, would break on it."""
+    cluster = Cluster(2, learners=("K3",))
+    leader = cluster.elect("K1")
+    leader.propose(b"x")
+    cluster.settle()
+    for _ in range(SETTINGS.heartbeat_ticks):
+        leader.node.tick()
+    old = cluster["K3"].incarnation
+    cluster["K3"].wipe("f" * 32)
+    leader.reconfigure(retiring(to_voters(cluster, "K1", "K2", learners=("K3",)), old))
+    ready = leader.ready()
+    assert ready is not None
+    assert [o.to for o in ready.send_now if isinstance(o.message, Heartbeat)] == ["K2"]
+    cluster.settle()
+    assert cluster["K3"].applied == leader.applied
+
+
 # Leaving
 
 

@@ -116,7 +116,7 @@ CONSENSUS_MUTATIONS = (
         "state.effects.withdraw(old.keys() & incarnations.keys() - same)",
         "pass",
         "a heartbeat says what the earlier one has, and the next one has an empty log",
-        test="tests/raft/test_replica_numbers.py",
+        test="tests/raft/test_tracker.py",
     ),
     # -- consensus: the log
     Mutation(
