@@ -70,7 +70,7 @@ CONFIG_RELOADS = Counter(
 
 TLS_CERTIFICATE_EXPIRY = Gauge(
     "tls_certificate_expiry_timestamp_seconds",
-    "When the certificate of the node, that of its CA or the revocation list is of no use any more, by use.",
+    "When the certificate of the node, that of its CA or the revocation list expires, by use.",
     ("use",),
 )
 TLS_CONNECTIONS = Counter(
@@ -419,7 +419,7 @@ MISPLACED_GROUPS = Gauge(
 MOVES_PLANNED = Gauge("moves_planned", "Moves of slots that are not over, as this node knows.")
 MOVE_BYTES = Counter("move_bytes_total", "Bytes of keys that this node sent to move slots.")
 MOVE_FREEZE = Histogram(
-    "move_freeze_seconds", "How long a move has frozen slots, so that nobody could use them."
+    "move_freeze_seconds", "How long a move froze slots, so that no client could use them."
 )
 SLOTS_FROZEN = Gauge(
     "slots_frozen_seconds",
