@@ -415,7 +415,7 @@ _STOPPED = {
 
 def _check_group(spec: AnySpec, request: list[bytes], overlay: Overlay, slots: SlotMap) -> None:
     """Refuse what is not in the script's own group, the only one whose state is here. Raises Rejected."""
-    if spec.all_groups is not None:
+    if spec.all_groups is not None or isinstance(spec, IndexSpec):  # one group has a part of the keys
         raise Rejected(_NOT_ALLOWED)
     declared = overlay.declared
     if declared is not None:

@@ -52,6 +52,15 @@ def test_keys_that_are_found_count_like_what_a_script_writes(search):
     assert scripts.call("EXISTS", "x") == b":0\r\n"
 
 
+@pytest.mark.parametrize("call", ["'KEYS', '*'", "'SCAN', 0", "'dbsize'", "'FLUSHALL'"])
+@pytest.mark.parametrize("keys", [0, 1, 2])
+def test_what_concerns_all_groups_is_refused_where_there_are_several(call, keys):
+    """The group in which a script runs has a part of the keys, and its reply would look complete."""
+    scripts = Scripts(Port(groups=3))
+    refused = scripts.run(f"return redis.call({call})", *"ab"[:keys], keys=keys)
+    assert refused.startswith(b"-ERR This Redis command is not allowed from script")
+
+
 @pytest.mark.parametrize("length", [1, 40, 300, 65_000])
 def test_what_a_search_counts_is_no_less_than_what_is_logged(length):
     """So a batch of scripts ends before its entry is too large for the links."""
