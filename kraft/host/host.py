@@ -108,9 +108,10 @@ class Host:
         self.moves = Moves(config, self.groups, self._context, self.transactions, self.indexes, sleep.wake)
         self.memory = DataMemory(self.groups, sleep, background)
         self._placer = Placer(groups, self._context, self.transactions, self.read, background)
+        known = elsewhere.directory
         plans = (MovePlanner(self.moves, slots, clock, self.read), self._placer.commands)
         self._admin = AdminExecutor(
-            groups, self._context, self.transfers, images, plans, sleep.wake, self.read, first_request=first
+            groups, known, self._context, self.transfers, images, plans, sleep.wake, self.read, first
         )
         self.elsewhere.has_left = self._lifecycle.replicas.has_left
         self._lifecycle.replicas.parts = (sleep, beats, peers, self.transactions, self.moves, self.indexes)

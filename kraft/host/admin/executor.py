@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from kraft.host.absent.directory import GroupDirectory
 from kraft.host.admin.cluster_change import ClusterChange
 from kraft.host.admin.cluster_command import ClusterCommand
 from kraft.host.admin.group_creation import GroupCreation
@@ -70,13 +71,15 @@ LocalCommand = Drain | Compact | ImageCommand
 class AdminExecutor:
     """All commands of one node: its own, and those that other nodes ask of it as the leader.
 
-    `groups` are the replicas on this node, by group id. `wake` lets those
-    groups be ticked that hibernate, before anything is done in them. `read` is as `Host.read`.
+    `groups` are the replicas on this node, by group id; the `directory` tells who leads the other groups.
+    `wake` lets those groups be ticked that hibernate, before anything is done in them. `read` is as
+    `Host.read`.
     """
 
     def __init__(
         self,
         groups: dict[int, Group],
+        directory: GroupDirectory,
         context: GroupContext,
         transfers: LeadershipTransfers,
         images: ImageCommands,
@@ -86,6 +89,7 @@ class AdminExecutor:
         first_request: int,
     ) -> None:
         self._groups = groups
+        self._directory = directory
         self._slots = context.slots
         self._transfers = transfers
         self._turns = context.turns
@@ -168,7 +172,10 @@ class AdminExecutor:
     def _leads(self, id_: int) -> Leads:
         """The leader of a group as known here, and the term."""
         group = self._groups.get(id_)
-        return ("", 0) if group is None else (group.raft.state.leader, group.raft.state.term)
+        if group is not None:
+            return group.raft.state.leader, group.raft.state.term
+        place = self._directory.places.get(id_)
+        return ("", 0) if place is None else (place.leader, place.term)
 
     def _give(self) -> None:
         now = self._clock.seconds()
@@ -178,8 +185,8 @@ class AdminExecutor:
             if not leads[0]:
                 self._requests.wait(pending)
                 continue
-            group = self._groups[pending.group]
-            if group.raft.state.leads:
+            group = self._groups.get(pending.group)
+            if group is not None and group.raft.state.leads:
                 self._requests.here(leads, pending)
                 self._do(group, pending.command, partial(self._requests.ended, pending))
             else:
@@ -188,10 +195,8 @@ class AdminExecutor:
     def asked(self, id_: int, peer: str, message: Admin) -> None:
         """Another node asks this one as the leader of the group `id_`."""
         group = self._groups.get(id_)
-        if group is None:
-            return
         answer = partial(self._answer, id_, peer, message.request)
-        if not group.raft.state.leads:
+        if group is None or not group.raft.state.leads:
             answer(NotLeader(id_, ""))
             return
         try:
