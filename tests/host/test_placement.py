@@ -267,6 +267,8 @@ def test_only_a_few_steps_are_under_way_and_no_node_gets_many_votes_at_once(clus
     assert cluster.order("K2", admin.Add("K7", address)) == "OK"
     most = Counter[str]()
     version = cluster.state.version
+    for process in cluster.processes():
+        process.disk.slow = 20.0  # so that the steps of different groups fall together
     assert cluster.order("K1", admin.RebalanceReplicas())
 
     def watched():
