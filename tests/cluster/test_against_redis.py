@@ -78,19 +78,20 @@ def test_replies_are_those_of_redis(redis, sequence, protocol, inline, dice):
     def request(words: Words) -> bytes:
         return line(words) if inline else encode(*words)
 
+    kraft = connected()
     for steps in in_other_orders(sequence, dice):
-        redis.ask_all([b"FLUSHALL\r\n", b"HELLO %d\r\n" % protocol])
-        ask_kraft = partial(ask_all, connected(protocol), dice.random() < 0.5)
+        for server in (redis, kraft):
+            server.ask(b"FLUSHALL\r\n")
+            server.ask(b"HELLO %d\r\n" % protocol)
+        ask_kraft = partial(ask_all, kraft, dice.random() < 0.5)
         theirs, ours = (whole_replies(steps, ask, request) for ask in (redis.ask_all, ask_kraft))
         for number, (words, one, other) in enumerate(zip(steps, theirs, ours, strict=True)):
             same = one == other or any(rule(words, one, other) for rule in DIFFERENCES.values())
             assert same, f"redis {one!r}, kraft {other!r}, after {steps[: number + 1]}"
 
 
-def connected(protocol: int) -> Talk:
-    """A client of a kraft without any keys, after HELLO."""
+def connected() -> Talk:
+    """A client of a kraft with the time of this machine."""
     port = Port()
     port.clock = port.host._clock = port.factory.port.clock = RealTime()
-    kraft = port.connect()
-    kraft.run("HELLO", str(protocol))
-    return kraft
+    return port.connect()

@@ -139,12 +139,13 @@ def answers(steps: list[Step], clients: Sequence[Callable[[list[bytes]], list[by
 def test_replies_are_those_of_redis(redis, sequence, protocol, groups, dice):
     if groups > 1:
         sequence = [step for step in sequence if step[1][0].upper() not in OF_ALL_GROUPS]
+    talks = connected(groups)
     for steps in in_other_orders(sequence, dice):
-        for client in redis:
-            client.ask_all([b"RESET\r\n", b"HELLO %d\r\n" % protocol])
-        redis[0].ask(b"FLUSHALL\r\n")
+        for client in (*redis, *talks):
+            for request in (b"RESET\r\n", b"HELLO %d\r\n" % protocol, b"FLUSHALL\r\n"):
+                client.ask(request)
         one_by_one = dice.random() < 0.5
-        kraft = [partial(ask_all, client, one_by_one) for client in connected(protocol, groups)]
+        kraft = [partial(ask_all, client, one_by_one) for client in talks]
         theirs, ours = answers(steps, [client.ask_all for client in redis]), answers(steps, kraft)
         for number, (step, one, other) in enumerate(zip(steps, theirs, ours, strict=True)):
             if comparable(step[1], one, other):
@@ -155,12 +156,9 @@ def test_replies_are_those_of_redis(redis, sequence, protocol, groups, dice):
             raise AssertionError(f"redis {one!r}, kraft {other!r}, after {history}")
 
 
-def connected(protocol: int, groups: int) -> list[Talk]:
-    """Clients of a kraft without any keys, after HELLO."""
+def connected(groups: int) -> list[Talk]:
+    """Clients of a kraft with the time of this machine."""
     port = Port(groups=groups)
     port.clock = port.host._clock = port.factory.port.clock = RealTime()
     port.host.transactions = FakeTransactions(port.host, port.clock)
-    clients = [port.connect() for _ in range(CONNECTIONS)]
-    for client in clients:
-        client.run("HELLO", str(protocol))
-    return clients
+    return [port.connect() for _ in range(CONNECTIONS)]
