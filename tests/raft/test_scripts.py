@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.raft.scripts import COMMANDS, RULE, ScriptError, paragraphs, play
+from tests.raft.script_commands import COMMANDS
+from tests.raft.scripts import RULE, paragraphs, play
+from tests.raft.stage import ScriptError
 
 DATA = Path(__file__).parent / "data"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "scripts.md"

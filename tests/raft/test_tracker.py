@@ -118,7 +118,7 @@ def test_progress_of_an_id_begins_anew_with_another_incarnation():
 
 
 def test_what_waits_for_a_member_is_not_sent_to_the_next_one_of_its_id():
-    """A heartbeat tells what the old incarnation holds: the new one, whose log is empty, would break on it."""
+    """A heartbeat tells what the old incarnation holds, and the log of the new one is empty."""
     cluster = Cluster(2, learners=("K3",))
     leader = cluster.elect("K1")
     leader.propose(b"x")
