@@ -20,6 +20,7 @@ from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.background import Background
 from kraft.host.backpressure import Backpressure
 from kraft.host.backup.pinned_images import PinDone, PinnedImages
+from kraft.host.backup.remote_checkpoints import RemoteCheckpoints
 from kraft.host.beats import Beats
 from kraft.host.checkpoint_budget import CheckpointBudget
 from kraft.host.context import GroupContext
@@ -99,7 +100,8 @@ class Host:
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         self._checkpoints = CheckpointBudget(config.snapshot.checkpoint_bytes)
         first = jitter(1 << 31) << 20
-        self.images = PinnedImages(config.node.id, groups, slots, formation, clock, disk, first_token=first)
+        remote = RemoteCheckpoints(elsewhere.has)
+        self.images = PinnedImages(config.node.id, groups, slots, formation, clock, disk, remote, first)
         self._image_commands = images = ImageCommands(self.images)
         election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
         self.beats = beats = Beats(config, self.groups, self.peers, turns, clock, loaded.starts)
@@ -113,6 +115,7 @@ class Host:
         self._admin = AdminExecutor(
             groups, known, self._context, self.transfers, images, plans, sleep.wake, self.read, first
         )
+        remote.ask = self._admin.ask_at_once
         self.elsewhere.has_left = self._lifecycle.replicas.has_left
         self._lifecycle.replicas.parts = (sleep, beats, peers, self.transactions, self.moves, self.indexes)
         self.peer_receiver = PeerReceiver(

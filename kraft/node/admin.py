@@ -170,6 +170,44 @@ class LogHeldMarker(msgspec.Struct, frozen=True, array_like=True, tag=20):
     token: int
 
 
+class PinCheckpoint(msgspec.Struct, frozen=True, array_like=True, tag=40):
+    """Pin the checkpoint of a group at the marker (`index`, `term`), for an image of a node without it.
+
+    No client sends it, nor those below. The result is [token, `backup.manifest.GroupImage` as JSON], or [] if
+    there is no such checkpoint.
+    """
+
+    index: int
+    term: int
+
+
+class ReadCheckpoint(msgspec.Struct, frozen=True, array_like=True, tag=41):
+    """Read a piece of a pinned checkpoint after the key `after` (None: the first), from byte `offset` on.
+
+    The result is [a part of the piece, the bytes of all of it, its last key, whether it is the last piece].
+    """
+
+    token: int
+    after: bytes | None
+    offset: int
+
+
+class KeepCheckpoint(msgspec.Struct, frozen=True, array_like=True, tag=42):
+    """Keep a pinned checkpoint, though nobody reads it just now. The result is `OK`."""
+
+    token: int
+
+
+class CloseCheckpoint(msgspec.Struct, frozen=True, array_like=True, tag=43):
+    """Unpin a checkpoint. The result is `OK`."""
+
+    token: int
+
+
+CheckpointLoan = PinCheckpoint | ReadCheckpoint | KeepCheckpoint | CloseCheckpoint
+"""What a node without a group asks of its leader for an image (`host.backup.lent_checkpoints`)."""
+
+
 class MoveSlots(msgspec.Struct, frozen=True, array_like=True, tag=21):
     """Move the slots from `first` to `last`, all of one group, to `group`.
 
@@ -288,6 +326,7 @@ AdminCommand = (
     | TakeBackup
     | HoldProposals
     | LogHeldMarker
+    | CheckpointLoan
     | SlotChange
     | CreateGroups
     | SetVoters
@@ -301,11 +340,21 @@ LOCAL = (
     CloseImage,
     TakeBackup,
 )  # carried out by the node that is asked
-CHECKPOINTING = (TakeSnapshot, Verify, Reseed)  # these wait for a checkpoint of the leader
+CHECKPOINTING = (TakeSnapshot, Verify, Reseed, PinCheckpoint)  # these wait for a checkpoint of the leader
 # These do the same when they are carried out again, so the next leader gets them when one is lost.
 REPEATABLE = (Rehearse, TakeSnapshot, Verify, Reseed)
 DONE = "DONE"  # the result of a rehearsal where the members are as the command wants them
-SILENT = (ReadImage, CloseImage, HoldProposals, LogHeldMarker, SetVoters)  # too many of them to be logged
+SILENT = (
+    ReadImage,
+    CloseImage,
+    HoldProposals,
+    LogHeldMarker,
+    SetVoters,
+    PinCheckpoint,
+    ReadCheckpoint,
+    KeepCheckpoint,
+    CloseCheckpoint,
+)  # too many of them to be logged
 AdminResult = str | int | list[object] | dict[str, object]
 AdminOutcome = AdminResult | Exception
 AdminDone = Callable[[AdminOutcome], None]

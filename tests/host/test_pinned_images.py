@@ -16,6 +16,7 @@ from kraft.host.backup.pinned_images import (
     PinnedImage,
     PinnedImages,
 )
+from kraft.host.backup.remote_checkpoints import RemoteCheckpoints
 from kraft.host.group.checkpoints import Checkpoints, CheckpointSettings
 from kraft.host.membership.formation import Formation
 from kraft.host.slots import SlotMap
@@ -27,6 +28,7 @@ from kraft.node.values import Identity, Rows
 from kraft.raft.membership.configuration import Base
 from tests.host.fakes import Clock
 
+ABSENT = RemoteCheckpoints(lambda _: False)  # no group is elsewhere
 GROUPS = 3
 TERM = 5
 TICK = 0.1
@@ -82,7 +84,7 @@ class Scene:
         formation = Formation(Identity("K1", "1" * 32, "c" * 32), "10.0.0.1:10001", frozenset({"K1"}))
         here: Any = self  # the disk
         replicas: Any = self.groups
-        self.images = PinnedImages("K1", replicas, self.slots, formation, self.clock, here, 0)
+        self.images = PinnedImages("K1", replicas, self.slots, formation, self.clock, here, ABSENT, 0)
         self.images.open(self.marks.append, self.opened.append)
 
     def checkpoint(self, group: int, capture: Capture, done: Callable[[Checkpoint | None], None]) -> None:

@@ -34,16 +34,21 @@ from kraft.node.admin import (
     AdminCommand,
     AdminDone,
     AdminOutcome,
+    CheckpointLoan,
+    CloseCheckpoint,
     Compact,
     CreateGroups,
     Demote,
     Drain,
     GroupChange,
     HoldProposals,
+    KeepCheckpoint,
     LogHeldMarker,
     MembershipChange,
+    PinCheckpoint,
     PlacementChange,
     Promote,
+    ReadCheckpoint,
     Readdress,
     Rehearse,
     Remove,
@@ -149,6 +154,12 @@ class AdminExecutor:
     def _ask_now(self, group: int, command: AdminCommand, done: AdminDone) -> None:
         """As `_ask`, and not only at the next tick: writers wait meanwhile."""
         self._ask(self._clock.seconds() + HOLD_SECONDS, group, command, done)
+        self._clock.call_soon(self._give)
+
+    def ask_at_once(self, group: int, command: AdminCommand, done: AdminDone) -> None:
+        """As `ask`, and not only at the next tick; one that waits for a checkpoint has more time."""
+        seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
+        self._ask(self._clock.seconds() + seconds, group, command, done)
         self._clock.call_soon(self._give)
 
     def ask(self, group: int, command: AdminCommand, done: AdminDone) -> None:
@@ -270,6 +281,9 @@ class AdminExecutor:
         self._turns.wake(group.id)
         done(AdminRefused(NOT_HELD) if marker is None else list(marker))
 
+    def _lend_checkpoint(self, group: Group, command: CheckpointLoan, done: AdminDone) -> None:
+        self._images.lend(group.id, command, done)
+
     def _create_groups(self, group: Group, command: CreateGroups, done: AdminDone) -> None:
         self._creation.do(group, command, done)
 
@@ -315,6 +329,7 @@ class AdminExecutor:
         Reseed: _reseed,
         HoldProposals: _hold,
         LogHeldMarker: _mark_held,
+        **dict.fromkeys((PinCheckpoint, ReadCheckpoint, KeepCheckpoint, CloseCheckpoint), _lend_checkpoint),
         CreateGroups: _create_groups,
     }
 

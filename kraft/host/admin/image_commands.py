@@ -7,7 +7,18 @@ import msgspec
 
 from kraft.host.backup.pinned_images import Mark, PinnedImage, PinnedImages
 from kraft.host.ports import BackupTaker
-from kraft.node.admin import AdminDone, CloseImage, OpenImage, ReadImage, TakeBackup
+from kraft.node.admin import (
+    AdminDone,
+    CheckpointLoan,
+    CloseCheckpoint,
+    CloseImage,
+    KeepCheckpoint,
+    OpenImage,
+    PinCheckpoint,
+    ReadCheckpoint,
+    ReadImage,
+    TakeBackup,
+)
 from kraft.node.errors import AdminRefused
 from kraft.node.values import Rows
 
@@ -40,6 +51,19 @@ class ImageCommands:
                 self.taker.take(command.name, done)
             case _:
                 done(AdminRefused(NO_DIRECTORY))
+
+    def lend(self, group: int, command: CheckpointLoan, done: AdminDone) -> None:
+        """Carry out a command of a node without the `group`, as its leader."""
+        lent = self._images.lent
+        match command:
+            case PinCheckpoint():
+                lent.pin(group, command, done)
+            case ReadCheckpoint():
+                lent.read(command, done)
+            case KeepCheckpoint():
+                lent.keep(command, done)
+            case CloseCheckpoint():
+                lent.close(command, done)
 
     def _read(self, command: ReadImage, done: AdminDone) -> None:
         image = self._images.find(command.token)

@@ -8,6 +8,8 @@ it missed one, and all of it is done again; until then this node begins no other
 load, too, there is a moment in which it writes none. So it is when a leader was lost meanwhile, for a while,
 and when a group was made.
 
+The checkpoint of a group that this node has no replica of is pinned at its leader (`remote_checkpoints`).
+
 An image is read in pieces, as a snapshot is, and nothing that is written meanwhile changes it. It belongs to
 whoever knows its token; one that is not read for a while is closed.
 """
@@ -20,11 +22,12 @@ from msgspec import UNSET
 
 from kraft import __version__
 from kraft.backup.manifest import FORMAT, GroupImage, Manifest
+from kraft.host.backup.lent_checkpoints import LentCheckpoints, place
+from kraft.host.backup.remote_checkpoints import RemoteCheckpoints, RemoteReader
 from kraft.host.group.group import Group
 from kraft.host.membership.formation import Formation
 from kraft.host.ports import Disk, SnapshotReader
 from kraft.host.slots import SlotMap
-from kraft.kv.checkpoint import Checkpoint
 from kraft.node.admin import AdminOutcome, AdminResult
 from kraft.node.errors import AdminRefused, CheckpointFailed, Uncertain
 from kraft.node.ports import Clock
@@ -37,16 +40,18 @@ OPEN_SECONDS = 900.0  # for the checkpoints: a million keys take most of a minut
 MARK_SECONDS = 5.0  # until another marker, where the first came while a checkpoint was being written
 MARKING_SECONDS = 30.0  # for markers, after leaders were lost, or have logged none at one moment
 RETRY_SECONDS = 1.0  # before they are asked again
+KEEP_SECONDS = 30.0  # between two messages that a checkpoint at another node is in use
 
 Mark = Callable[[Callable[[AdminOutcome], None]], None]  # `AdminExecutor.mark`
 ReadDone = Callable[[Rows | AdminRefused], None]
+Reader = SnapshotReader | RemoteReader
 PinDone = Callable[["PinnedImage | Exception"], None]
 
 
 class PinnedImage:
     """One image; `head` describes it. `used_at` is when it was last read, in monotonic seconds."""
 
-    def __init__(self, token: int, head: Manifest, readers: Mapping[int, SnapshotReader], now: float) -> None:
+    def __init__(self, token: int, head: Manifest, readers: Mapping[int, Reader], now: float) -> None:
         self.token = token
         self.head = head
         self.readers = readers
@@ -63,6 +68,12 @@ class PinnedImage:
         self._count += 1
         self._reads[self._count] = done
         self.readers[group].read(after, max_bytes, partial(self._answer, self._count))
+
+    def keep(self) -> None:
+        """Tell other nodes that it is in use."""
+        for reader in self.readers.values():
+            if isinstance(reader, RemoteReader):
+                reader.keep()
 
     def close(self) -> None:
         """Unpin it."""
@@ -96,7 +107,7 @@ class _Opening:
         self.done: PinDone | None = done
         self.created_ms = created_ms
         self.markers: dict[int, tuple[int, int]] = {}
-        self.readers: dict[int, SnapshotReader] = {}
+        self.readers: dict[int, Reader] = {}
         self.deadline = now + OPEN_SECONDS
         self.mark_at = now + MARK_SECONDS
         self.attempt = 0
@@ -139,8 +150,12 @@ class PinnedImages:
         formation: Formation,
         clock: Clock,
         disk: Disk,
+        remote: RemoteCheckpoints,
         first_token: int,
     ) -> None:
+        self.lent = LentCheckpoints(groups, clock, disk, first_token)
+        self._remote = remote
+        self._keep_at = 0.0  # monotonic seconds
         self._node = node
         self._groups = groups
         self._slots = slots
@@ -176,9 +191,14 @@ class PinnedImages:
 
     def tick(self) -> None:
         """Close what is not read, and go on with what is being opened."""
-        if not (self._open or self._opening or self._paused):
+        if self.lent.is_idle and not (self._open or self._opening or self._paused):
             return  # most often
         now = self._clock.seconds()
+        self.lent.tick(now)
+        if self._keep_at <= now:
+            self._keep_at = now + KEEP_SECONDS
+            for image in self._open.values():
+                image.keep()
         for image in list(self._open.values()):
             if image.used_at + IDLE_SECONDS <= now and not image.is_read:
                 self.close(image.token)
@@ -195,9 +215,11 @@ class PinnedImages:
             self._fail(opening, AdminRefused("this node stops"))
         for token in list(self._open):
             self.close(token)
+        self.lent.abandon()
 
     def _refusal(self) -> str:
-        if len(self._groups) < self._slots.groups or not self._formation.identity.cluster:
+        known = all(self._is_known(group) for group in range(self._slots.groups))
+        if not known or not self._formation.identity.cluster:
             return "this node has no data yet"
         fenced = [str(group.id) for group in self._groups.values() if group.state.fenced]
         if fenced:
@@ -206,6 +228,9 @@ class PinnedImages:
         if len(self._open) + len(self._opening) >= OPEN_MAX:
             return f"{OPEN_MAX} images are being read already: try again later"
         return ""
+
+    def _is_known(self, group: int) -> bool:
+        return group in self._groups or self._remote.has(group)
 
     def _marked(self, opening: _Opening, outcome: AdminOutcome) -> None:
         """The leaders' markers are these; this node takes its checkpoints when it applies them."""
@@ -248,19 +273,24 @@ class PinnedImages:
 
     def _pause(self) -> None:
         """Begin no checkpoint while an image waits until none is being written, in new groups either."""
-        paused = any(opening.waits for opening in self._opening)
-        if len(self._paused) != (len(self._groups) if paused else 0):
-            for id_ in self._groups.keys() - self._paused if paused else self._paused:
-                self._groups[id_].checkpoints.paused = paused
-            self._paused = set(self._groups) if paused else set()
+        waits = any(opening.waits for opening in self._opening)
+        wanted = set(self._groups if waits else self.lent.paused)
+        for id_ in wanted ^ self._paused:
+            if id_ in self._groups:
+                self._groups[id_].checkpoints.paused = id_ in wanted
+        self._paused = wanted
 
     def _pin(self, opening: _Opening) -> None:
         """Open the checkpoints that were taken at the markers."""
         for group, marker in opening.markers.items():
-            if group in opening.pinned or opening.missed or group not in self._groups:
+            if group in opening.pinned or opening.missed or not self._is_known(group):
+                continue
+            if group not in self._groups:
+                opening.pinned.add(group)
+                self._remote.pin(group, marker, partial(self._lent_here, opening, group, opening.attempt))
                 continue
             checkpoints, applied = self._groups[group].checkpoints, self._groups[group].state.index
-            last = _place(checkpoints.last)
+            last = place(checkpoints.last)
             if last == marker:
                 opening.pinned.add(group)
                 self._disk.open_snapshot(group, partial(self._opened, opening, group, opening.attempt))
@@ -270,7 +300,7 @@ class PinnedImages:
     def _reached(self, opening: _Opening) -> bool:
         """Whether the one group has a checkpoint at the marker, or after it; then that is opened."""
         reached = all(
-            _place(self._groups[group].checkpoints.last)[0] >= index
+            place(self._groups[group].checkpoints.last)[0] >= index
             for group, (index, _) in opening.markers.items()
         )
         if reached:
@@ -279,19 +309,31 @@ class PinnedImages:
                 self._disk.open_snapshot(group, partial(self._opened, opening, group, opening.attempt))
         return reached
 
-    def _opened(self, opening: _Opening, group: int, attempt: int, reader: SnapshotReader | None) -> None:
+    def _opened(self, opening: _Opening, group: int, attempt: int, reader: Reader | None) -> None:
         if opening.done is None or attempt != opening.attempt:
             if reader is not None:
                 reader.close()
         elif reader is None:
             self._fail(opening, CheckpointFailed())
-        elif len(opening.markers) > 1 and _place(reader.checkpoint) != opening.markers[group]:
+        elif len(opening.markers) > 1 and place(reader.checkpoint) != opening.markers[group]:
             reader.close()
             opening.missed = True
         else:
             opening.readers[group] = reader
             if len(opening.readers) == len(opening.markers):
                 self._complete(opening, opening.done)
+
+    def _lent_here(
+        self, opening: _Opening, group: int, attempt: int, outcome: RemoteReader | Exception | None
+    ) -> None:
+        """The leader of a group elsewhere has pinned its checkpoint, or has missed it."""
+        if isinstance(outcome, RemoteReader):
+            self._opened(opening, group, attempt, outcome)
+        elif opening.done is not None and attempt == opening.attempt:
+            if outcome is None:
+                opening.missed = True
+            else:
+                self._fail(opening, outcome)
 
     def _complete(self, opening: _Opening, done: PinDone) -> None:
         if opening in self._opening:
@@ -336,8 +378,3 @@ def _markers(outcome: AdminResult) -> dict[int, tuple[int, int]] | AdminRefused:
         return dict(enumerate(msgspec.convert(told, list[tuple[int, int]])))
     except msgspec.ValidationError:
         return AdminRefused("a leader does not answer with a marker: update it first")
-
-
-def _place(checkpoint: Checkpoint | None) -> tuple[int, int]:
-    """The index and term of a checkpoint."""
-    return (0, 0) if checkpoint is None else (checkpoint.base.index, checkpoint.base.term)
