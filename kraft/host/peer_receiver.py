@@ -162,4 +162,5 @@ class PeerReceiver:
             return
         if group is not None and group.numbers.takes(peer, message.message, message.receiver, message.sender):
             self._hibernation.wake((id_,))
+            self._turns.numbers[id_] = group.numbers  # the answer says for which replica it is
             group.received(peer, message.message, for_this=True)

@@ -28,8 +28,9 @@ def begins(message: Numbered, known: ReplicaNumber) -> bool:
 class ReplicaNumbers:
     """Those of one group. `own` is the number of the replica here, which has the `state`.
 
-    `in_use`: this replica or a member has a number. Otherwise messages need none. `is_member`: this replica
-    is in the configuration in force.
+    `in_use`: this replica, a member, or one that asked has a number. Otherwise messages need none. A leader
+    that has asked may be no member here, where the log lacks the entry that adds it. `is_member`: this
+    replica is in the configuration in force.
     """
 
     def __init__(self, state: ReplicaState, own: ReplicaNumber) -> None:
@@ -116,4 +117,6 @@ class ReplicaNumbers:
         if message.is_reply and self._members.get(sender, number) != number:
             return False
         self._asked[sender] = number
+        if number != UNNUMBERED:
+            self.in_use = True
         return True

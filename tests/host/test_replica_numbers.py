@@ -62,6 +62,14 @@ def test_without_any_number_messages_are_as_ever():
     assert numbers.takes("K2", ANSWER)
 
 
+def test_a_leader_with_a_number_that_is_no_member_here_yet_is_answered():
+    """It was added by an entry that only it can send: whoever added it is gone."""
+    numbers = numbers_of(K1=UNNUMBERED)
+    assert numbers.takes("K2", ASK, UNNUMBERED, SECOND)
+    assert numbers.in_use
+    assert numbers.framed("K2", ANSWER) == Numbered(ANSWER, SECOND, UNNUMBERED)
+
+
 def test_a_message_says_for_which_member_it_is_and_from_which_replica():
     numbers = numbers_of(K2=SECOND, K3=UNNUMBERED)
     assert numbers.in_use

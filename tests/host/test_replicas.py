@@ -251,6 +251,23 @@ def test_a_removed_node_keeps_its_data(scene):
     assert scene.nodes["K3"].durable.replicas == {}
 
 
+def test_a_leader_with_a_number_brings_a_follower_that_has_not_heard_of_it():
+    """The leader was added while the follower was away, and whoever added it has left."""
+    scene = Returning()
+    leave(scene, "K2")
+    scene.change(lambda now: changes.demoted(now, "K3"))
+    scene.put(b"before")
+    assert scene.run(10, lambda: scene.same("K1", "K3"))
+    away = [pair for peer in ("K1", "K2") for pair in (("K3", peer), (peer, "K3"))]
+    scene.network.block(away)
+    scene.add("K2")
+    scene.promote("K2")
+    scene.pass_on("K2")
+    leave(scene, "K1")
+    scene.network.unblock(away)
+    assert scene.run(30, lambda: scene.same("K2", "K3"))
+
+
 def test_a_replica_that_catches_up_from_a_later_leader_stays():
     """The leader that added it is gone, and its log has not come to the entry that adds it yet."""
     scene = Returning(checkpoint_entries=1 << 30)
