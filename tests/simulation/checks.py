@@ -18,7 +18,7 @@ from kraft.kv.versions import MACHINE_VERSION, decode_version
 from kraft.peerwire.messages import Beat, Message, SnapshotOffer
 from kraft.raft.invariants import InvariantChecker, decided
 from kraft.raft.membership.configuration import Configuration, Member
-from kraft.raft.membership.replica_number import node_of
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, node_of
 from kraft.raft.messages import (
     Append,
     AppendReply,
@@ -113,6 +113,9 @@ class Checks:
         self._checkpoints: dict[
             tuple[int, int], tuple[Checkpoint, str]
         ] = {}  # (group, index) -> checkpoint, first node
+        # (group, revision) -> the lowest index at which a replica was seen with it
+        self._revisions: dict[tuple[int, int], int] = {}
+        self._numbered: dict[tuple[int, ReplicaNumber], str] = {}  # the node of each replica with a number
         # The index up to which a replica holds the committed entries, by (incarnation, group).
         self._kept: dict[tuple[str, int], int] = {}
 
@@ -168,6 +171,9 @@ class Checks:
             self._checkers[created] = InvariantChecker()
             self.committed.append(CommittedLog(created))
             self._checked[created] = 0
+        if group.numbers.own != UNNUMBERED:
+            owner = self._numbered.setdefault((group.id, group.numbers.own), process.id)
+            demand(owner == process.id, f"{owner} and {process.id} have a replica {group.numbers.own}")
         checker = self._checkers[group.id]
         group.raft = raft = Watched(group.raft, checker)
         checker.restarted(raft)
@@ -254,15 +260,16 @@ class Checks:
         """Demand that a majority holds the last committed entry, which by log matching covers all before."""
         index = group.raft.state.commit
         where = f"{process.id} calls index {index} of group {group.id} committed; it is not on most disks"
-        self._demand_holders(group, self.committed[group.id].entries[index - 1], where)
+        self._demand_holders([group], group.id, self.committed[group.id].entries[index - 1], where)
 
-    def _demand_holders(self, group: Group, entry: Entry, what: str) -> None:
+    def _demand_holders(self, replicas: Sequence[Group], group: int, entry: Entry, what: str) -> None:
         """Demand a majority of holders; during a membership change either configuration may have been
         counted.
         """
-        some = [group.raft.state.configuration, self.committed[group.id].configuration]
+        some = [each.raft.state.configuration for each in replicas]
+        some.append(self.committed[group].configuration)
         some += [c.target for c in some if c.target is not None]
-        demand(any(decided(c, lambda v, c=c: self._holds(c, v, group.id, entry)) for c in some), what)  # type: ignore[misc]
+        demand(any(decided(c, lambda v, c=c: self._holds(c, v, group, entry)) for c in some), what)  # type: ignore[misc]
 
     def _holds(self, configuration: Configuration, voter: str, group: int, entry: Entry) -> bool:
         """Whether its directory holds the entry, or the one before a restored backup does."""
@@ -282,6 +289,8 @@ class Checks:
         known = self._states.get(place)
         if known is None:
             self._states[place] = ((numbers, dict(records), dict(rows)), process.id)
+            before = self._revisions.get((group.id, machine.revision), place[1])
+            self._revisions[(group.id, machine.revision)] = min(before, place[1])
             return
         expected, other = known
         demand((numbers, records, rows) == expected, f"{process.id} and {other} differ at index {place[1]}")
@@ -351,12 +360,22 @@ class Checks:
 
     def acknowledged(self, process: "Process", group: int, marked: bytes) -> None:
         """Check a write that is reported to its client as done: a majority of disks must hold it."""
-        asked = process.host.groups[group]
-        self._remember(asked)  # it may have become committed in this very step
+        asked = process.host.groups.get(group)
+        if asked is not None:
+            self._remember(asked)  # it may have become committed in this very step
         committed = self.committed[group]
         demand(bool(committed.places(marked)), f"the acknowledged write {marked!r} is not committed")
         what = f"the acknowledged write {marked!r} is not on most disks"
-        self._demand_holders(asked, committed.entry_of(marked), what)
+        hosts = [asked] if asked is not None else self._replicas(group)
+        self._demand_holders(hosts, group, committed.entry_of(marked), what)
+
+    def _replicas(self, group: int) -> list[Group]:
+        """All replicas of a group that run: any of them may have counted for a node that has none."""
+        return [p.host.groups[group] for p in self._cluster.processes() if group in p.host.groups]
+
+    def index_of(self, group: int, revision: int) -> int:
+        """The lowest index at which a replica was seen with this revision."""
+        return self._revisions[(group, revision)]
 
     def recent(self, process: "Process", group: int) -> None:
         """Check that a stale read on `process` is within its bound.
@@ -370,6 +389,12 @@ class Checks:
             applied = process.host.groups[group].state.index
             demand(applied >= known, f"{process.id} shows index {applied}, and {known} is old already")
 
+    def left(self, id_: str, group: int, incarnation: str) -> None:
+        """A node has destroyed its replica of a group."""
+        member = self.committed[group].configuration.member(id_)
+        early = member is not None and member.incarnation == incarnation
+        demand(not early, f"{id_} has destroyed its replica of group {group}, which is a member")
+
     # -- at the end, when all members are up and have applied everything
 
     def equal_digests(self) -> None:
@@ -378,7 +403,7 @@ class Checks:
             states = {
                 process.host.groups[group].state.machine.digest()
                 for process in self._cluster.processes()
-                if process.id in self._cluster.members()
+                if process.id in self._cluster.members() and group in process.host.groups
             }
             demand(len(states) == 1, f"the states of group {group} have several digests")
 

@@ -6,31 +6,13 @@ Each write carries a second command with a unique mark in the same batch. In add
 log therefore shows at the end which writes took effect, and how often.
 """
 
-import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from kraft.host.requests.round import View
-from kraft.kv.commands import (
-    AppendValue,
-    Condition,
-    Delete,
-    Exec,
-    Expiry,
-    Flush,
-    GetDelete,
-    Increment,
-    Put,
-    ScriptCall,
-    Set,
-    SetMany,
-    SetRange,
-    decode,
-)
-from kraft.kv.commands.keys import KeyCommand
-from kraft.kv.commands.lock import LockCommand
-from kraft.kv.commands.strings import StringCommand
+from kraft.kv.commands import Put, decode
+from kraft.kv.excerpt import Excerpt
 from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Refused
 from tests.simulation import lock_waits, locks, once, scripts, transactions
@@ -40,21 +22,26 @@ from tests.simulation.linearizability import FLUSH, INFINITY, READ, SET_IF_UNCHA
 from tests.simulation.lock_waits import Wait
 from tests.simulation.logged import mark, waiter
 from tests.simulation.process import Process
+from tests.simulation.questions import (
+    COUNTERS,
+    ELEMENTS,
+    EXPIRING,
+    KEYS,
+    LIST,
+    MOST_MS,
+    OTHER_OF_PAIR,
+    PAIR,
+    READ_TOGETHER,
+    SELDOM,
+    WATCHED,
+    Question,
+    command,
+    size,
+)
 from tests.simulation.scripts import LIST_SCRIPT
 from tests.simulation.transactions import LISTS, TRANSACTION, Seen
 from tests.simulation.violation import demand
 
-STRINGS = (b"a", b"b", b"c")
-COUNTERS = (b"n", b"m")
-EXPIRING = (b"e", b"f")
-SELDOM = b"r"  # a string that is missing most of the time
-ELEMENTS = b"s"  # a set: elements are only appended to it, each after a bar
-PAIR = b"p"  # a register of two keys that are always written together, with the same value
-OTHER_OF_PAIR = b"q"
-LIST = LISTS[0]  # stands for all lists
-WATCHED = (*STRINGS, *EXPIRING, SELDOM)  # single keys that are set if they have not changed
-KEYS = (*STRINGS, *COUNTERS, *EXPIRING, SELDOM, ELEMENTS, PAIR, LIST, locks.LOCK)
-MOST_MS = 3_000  # of the longest expiry
 STALE_READ = "glance"
 READS = (READ, STALE_READ)
 UNMARKED = (*READS, locks.WAIT)
@@ -67,22 +54,6 @@ COUNTING = 0.3  # how many runs have a counter that is incremented with KRAFT ON
 SOON = 0.2  # how often a client that has read a key sets it if it has not changed since
 NEVER_ALONE = (*READS, SET_IF_UNCHANGED, TRANSACTION, LIST_SCRIPT, locks.WAIT, *scripts.CALLS)
 LONG = b";" * 600  # a value larger than half a batch
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An operation that has no answer yet."""
-
-    process: Process
-    home: int
-    group: int  # that is asked: the one which has the home, as far as the node knows
-    key: bytes
-    name: str
-    argument: Any
-    mark: bytes
-    called: float
-    alone: bool = False  # its command is sent as a transaction of one command
-    script: str = ""  # how a script carries it out, see `scripts`
 
 
 class SimulatedClient:
@@ -166,6 +137,9 @@ class SimulatedClient:
         checked = self._homes.moving and host.slots.groups > 1
         if question.name == STALE_READ:
             host.read_stale(group, partial(self._glanced, question, checked), keys)
+        elif question.name == READ and group not in host.groups:
+            names = [self._homes.key(home, name) for name in READ_TOGETHER.get(question.key, (question.key,))]
+            host.read_keys(group, lambda: names, partial(self._viewed, question, True))
         elif question.name == READ and checked:
             host.read_keys(group, keys, partial(self._viewed, question, checked))
         elif question.name == READ:
@@ -282,6 +256,7 @@ class SimulatedClient:
             self._world.counts["read not owner"] += 1
             self._ended(question, "refused")  # as `ReadSegment`
             return
+        elsewhere = isinstance(outcome.keyspace, Excerpt)
         outcome = self._homes.view(question.home, outcome)
         keyspace = outcome.keyspace
         value = keyspace.get(question.key)
@@ -289,7 +264,7 @@ class SimulatedClient:
         demand(not due or due > outcome.now_ms, f"{question.key!r} is seen after its expiry")
         if question.key == PAIR:
             demand(value == keyspace.get(OTHER_OF_PAIR), "half of a batch is seen")
-        self._remember(question, outcome)
+        self._remember(question, outcome, elsewhere=elsewhere)
         if question.key == LIST:
             self._ended(question, "done", transactions.survey(outcome))
         elif question.key == locks.LOCK:
@@ -297,10 +272,16 @@ class SimulatedClient:
         else:
             self._ended(question, "done", value)
 
-    def _remember(self, question: Question, view: View) -> None:
-        """Keep what a transaction needs to watch the keys that were read."""
-        home = question.home
-        place = self._homes.place(question.process.host, home, question.group)
+    def _remember(self, question: Question, view: View, *, elsewhere: bool) -> None:
+        """Keep what a transaction needs to watch the keys that were read, perhaps by another node."""
+        home, group = question.home, question.group
+        if elsewhere:
+            self._world.counts["read elsewhere"] += 1
+            if self._homes.moving:
+                return  # nobody can tell the epoch of the slot
+            place = (0, self._cluster.checks.index_of(group, view.revision))
+        else:
+            place = self._homes.place(question.process.host, home, group)
         for key in LISTS if question.key == LIST else (question.key,):
             self._seen[(home, key)] = transactions.seen(key, view, place)
         if question.key in WATCHED:
@@ -331,6 +312,8 @@ class SimulatedClient:
             self._ended(question, "refused")
         elif isinstance(outcome, list):
             self._cluster.checks.acknowledged(question.process, question.group, question.mark)
+            if question.group not in question.process.host.groups:
+                self._world.counts["write elsewhere"] += 1
             demand(len(outcome) == 2 and outcome[1] == "OK", f"the replies are not those asked: {outcome}")
             self._ended(question, "done", self._result(question, outcome[0]))
         else:
@@ -439,61 +422,3 @@ class SimulatedClient:
         if rate and self._dice.random() < rate:
             self._again = question
             self._world.counts["write asked again"] += 1
-
-
-def command(question: Question) -> Any:
-    """The write as the client port would hand it to the host."""
-    if question.name == TRANSACTION:
-        return transactions.on_lists(question.argument, question.mark)
-    if question.name == SET_IF_UNCHANGED:
-        return transactions.set_if_unchanged(question.key, question.argument)
-    if question.name == LIST_SCRIPT:
-        return scripts.on_lists(question.argument, question.mark)
-    if question.name in scripts.CALLS:
-        return scripts.calling(question.name)
-    if question.name == once.ONCE:
-        return once.command(question.argument, partial(_wrapped, question))
-    return _wrapped(question, _plain(question))
-
-
-def _wrapped(question: Question, plain: Any) -> Any:
-    """A command as it is, through a script, or in a transaction."""
-    scripted = question.script and question.name != SWAP
-    step = scripts.through_script(plain, question.script) if scripted else plain
-    return Exec((), (step,)) if question.alone else step
-
-
-def _plain(question: Question) -> StringCommand | KeyCommand | LockCommand | ScriptCall:
-    key, name, argument = question.key, question.name, question.argument
-    if name == SWAP:
-        return scripts.swap(key, argument)
-    if name == FLUSH:
-        return Flush()
-    if key == PAIR:
-        return SetMany((PAIR, argument, OTHER_OF_PAIR, argument))
-    if key == locks.LOCK:
-        return locks.command(name, argument)
-    if name == "set":
-        return Put(key, argument)
-    if name == "set for a while":
-        stay = 1 + zlib.crc32(question.mark) % MOST_MS  # any number will do
-        return Set(key, argument, expiry=Expiry.RELATIVE, expiry_ms=stay)
-    if name == "set until":
-        value, time_ms = argument
-        return Set(key, value, expiry=Expiry.ABSOLUTE, expiry_ms=time_ms)
-    if name == "set if missing":
-        return Set(key, argument, condition=Condition.IF_MISSING)
-    if name == "append":
-        return AppendValue(key, argument)
-    if name == "overwrite":
-        return SetRange(key, *argument)
-    if name == "delete":
-        return Delete((key,))
-    if name == "take":
-        return GetDelete(key)
-    return Increment(key, argument)
-
-
-def size(question: Question) -> int:
-    """The approximate size of the request in bytes."""
-    return 8 + len(question.mark) + (len(question.argument) if isinstance(question.argument, bytes) else 8)

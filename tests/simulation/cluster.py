@@ -34,7 +34,7 @@ class SimulatedCluster:
     """`nodes` machines with `groups` groups each at the beginning, and the checks after every step.
 
     `spares` more machines are in standby and run no process until they are started. With `moving`, slots move
-    between the groups, and more are created.
+    between the groups, and more are created. If `scattered`, nodes leave groups.
     """
 
     def __init__(
@@ -48,10 +48,12 @@ class SimulatedCluster:
         disks: str = "plain",
         *,
         moving: bool = False,
+        scattered: bool = False,
     ) -> None:
         self.world = world
         self.group_count = groups
         self.homes = Homes(groups, moving=moving)
+        self.scattered = scattered
         self.habits = Habits()
         self.drift = 0.0005  # the largest drift of a node's clock
         self.skew_ms = 0.0  # the largest initial error of a node's wall clock

@@ -17,7 +17,7 @@ from kraft.kv.record import Record
 from kraft.node.values import Identity, LastReplica, Loaded, Received, Rows, Transaction
 from kraft.raft.log.log import entry_bytes
 from kraft.raft.membership.configuration import START, Base, decode
-from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, numbered
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
@@ -174,6 +174,7 @@ class DurableState:
         self.replicas: dict[int, LastReplica] = {}
         self.starts = 0
         self.full = False
+        self.on_left: Callable[[int, str], None] = lambda group, incarnation: None  # a replica is destroyed
         self._newest: dict[int, int] = {}
 
     def group(self, group: int) -> GroupLog:
@@ -187,6 +188,10 @@ class DurableState:
         for group, last in transaction.replicas:
             log = self.groups.pop(group, GroupLog())
             demand(not (last.held and log.last_index), "a replica begins on top of another one")
+            again = last.held and group in self.replicas and last.number <= self.replicas[group].number
+            demand(not again, f"the replica {last.number} of group {group} begins again")
+            if not last.held:
+                self.on_left(group, numbered(self.identity.incarnation, last.number))
             self.files.pop((group, log.state), None)
             self.replicas[group] = last
             if last.held:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 HOUR = 3_600.0
 MOVES = "moves"  # the family of faults that only plans with moves have
 VOTES = "votes"  # the same of plans in which the cluster places votes
+REPLICAS = "replicas"  # the same of plans in which nodes leave groups and come back
 
 Details = dict[str, Any]
 
@@ -214,6 +215,19 @@ def _voters(random: Random, ids: Sequence[str]) -> Details:
     return {"count": random.choice((0, 1, 2, 3, 3, 3))}
 
 
+def _replica(random: Random, ids: Sequence[str]) -> Details:
+    """Any group but group 0, and any node; mostly one that is to vote."""
+    return {"group": random.random(), "who": random.choice(ids), "vote": random.random() < 0.7}
+
+
+def _return(random: Random, ids: Sequence[str]) -> Details:
+    return _replica(random, ids) | {"down": random.random() < 0.3, "seconds": _span(random)}
+
+
+def _replica_move(random: Random, ids: Sequence[str]) -> Details:
+    return _replica(random, ids) | {"to": random.random()}
+
+
 KINDS: dict[str, Kind] = {
     "loss": Kind("network", _rate(0.3), standing=True, nodes=2),
     "repetition": Kind("network", _rate(0.5), standing=True, nodes=2),
@@ -287,8 +301,15 @@ KINDS: dict[str, Kind] = {
     "rebalance": Kind(MOVES, _nothing),
     "number of voters": Kind(VOTES, _voters, nodes=3),
     "rebalance of votes": Kind(VOTES, _nothing, nodes=3),
+    "replica leaves": Kind(REPLICAS, _replica, nodes=3),
+    "replica comes": Kind(REPLICAS, _replica, nodes=3),
+    "replica returns": Kind(REPLICAS, _return, nodes=3),
+    "replica moves": Kind(REPLICAS, _replica_move, nodes=3),
+    "votes of replicas": Kind(REPLICAS, _replica, nodes=3),
+    "node leaves all groups": Kind(REPLICAS, _replica, nodes=3),
 }
 FAMILIES = tuple(dict.fromkeys(kind.family for kind in KINDS.values()))
+OPTIONAL = (MOVES, VOTES, REPLICAS)  # families that only the plans have which ask for them
 DESTRUCTIVE = ("bit flip", "wiped directory", "old directory")  # kinds that lose a member
 SELDOM = (
     "standstill",

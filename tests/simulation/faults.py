@@ -18,6 +18,8 @@ from tests.simulation.network_faults import NetworkFaults
 from tests.simulation.node import Backup, SimulatedNode
 from tests.simulation.operator import Operator
 from tests.simulation.plan import Fault, Plan
+from tests.simulation.replica_faults import ACTS as REPLICA_ACTS
+from tests.simulation.replica_faults import ReplicaFaults
 
 DAY_MS = 86_400_000
 ROLL_SECONDS = 1.0  # between two nodes of a rolling upgrade
@@ -35,6 +37,7 @@ class Faults(NetworkFaults):
         self._over = False
         self._operator = Operator(cluster)
         self.moves = MoveFaults(cluster, self.crash)
+        self.replicas = ReplicaFaults(cluster, self.crash)
         self.met: set[str] = set()
 
     def start(self) -> None:
@@ -62,7 +65,7 @@ class Faults(NetworkFaults):
         """End all faults and repair all damage."""
         self._over = True
         self._network.weather = Weather()
-        self._operator.over = self.moves.over = True
+        self._operator.over = self.moves.over = self.replicas.over = True
         for node in self._cluster.nodes.values():
             node.mend()
             if node.machine_version < MACHINE_VERSION:  # those that were added come last, learners often
@@ -357,6 +360,10 @@ def _move(act: Callable[[MoveFaults, Details], object], faults: Faults, details:
     return act(faults.moves, details)
 
 
+def _replica(act: Callable[[ReplicaFaults, Details], object], faults: Faults, details: Details) -> object:
+    return act(faults.replicas, details)
+
+
 ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "loss": lambda faults, details: faults.weather(loss=details["rate"]),
     "repetition": lambda faults, details: faults.weather(repeat=details["rate"]),
@@ -424,4 +431,5 @@ ACTS: dict[str, Callable[[Faults, Details], object]] = {
     "number of voters": lambda faults, details: faults._operator.replicate(details),
     "rebalance of votes": lambda faults, _: faults._operator.rebalance_votes(),
     **{kind: partial(_move, act) for kind, act in MOVE_ACTS.items()},
+    **{kind: partial(_replica, act) for kind, act in REPLICA_ACTS.items()},
 }

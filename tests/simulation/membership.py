@@ -30,7 +30,7 @@ class Membership:
         known += [group.raft.state.configuration for host in hosts for group in host.groups.values()]
         mine = node.durable.identity.incarnation
         targets = [c.target for c in known if c.target is not None]
-        return any(m.incarnation == mine for c in (*known, *targets) for m in c.members)
+        return any(m.node == mine for c in (*known, *targets) for m in c.members)
 
     @property
     def broken(self) -> list[SimulatedNode]:

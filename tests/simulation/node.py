@@ -55,11 +55,15 @@ class SimulatedNode:
         self.newest_program = 0  # the highest machine version of a program that ran on this directory
         incarnation = f"{self.world.dice(f'{self.id} directory {self.directories}').getrandbits(128):032x}"
         self.durable = DurableState(Identity(self.id, incarnation))
+        self.durable.on_left = self._left
         self._cluster.durable_states[incarnation] = self.durable
         if self._real:
             self.close()
             dice = self.world.dice(f"{self.id} directory {self.directories} files")
             self._storage = RealStorage(self.durable, dice)
+
+    def _left(self, group: int, incarnation: str) -> None:
+        self._cluster.checks.left(self.id, group, incarnation)
 
     @property
     def medium(self) -> Any:
@@ -111,6 +115,7 @@ class SimulatedNode:
         old, files = backup
         self._cluster.durable_states[former(self.durable.identity.incarnation)] = self.durable
         self.durable = old
+        old.on_left = self._left
         self._cluster.durable_states[old.identity.incarnation] = old
         self._cluster.checks.put_back(old.identity.incarnation)
         if self._storage is not None:

@@ -15,6 +15,8 @@ from tests.simulation.fault_kinds import (
     FAMILIES,
     KINDS,
     MOVES,
+    OPTIONAL,
+    REPLICAS,
     SELDOM,
     VOTES,
     Details,
@@ -28,6 +30,8 @@ DISAGREEMENTS = 0.1  # share of runs in which a founder begins with another numb
 LEASES = 0.25  # share of runs with lease reads
 RESTING = 0.5  # share of runs with several groups in which little is written
 SECONDS = (22.0, 30.0, 40.0)  # of faults
+# Commands for the members of all groups at once, which refuse nodes that some groups lack.
+FOR_ALL_GROUPS = ("add", "promote", "demote", "remove", "change cut off", "replace", "address change")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,18 @@ class Plan:
     faults: tuple[Fault, ...]
     moving: bool = False  # slots move between the groups
     placing: bool = False  # the cluster places votes itself
+    replicas: bool = False  # nodes leave groups and come back to them
     leasing: bool = False  # reads rely on leases whatever the dice say
 
     @property
     def options(self) -> str:
         """The options of `tests.simulation.schedule` that draw such a plan, each after a space."""
-        wanted = {"moves": self.moving, "votes": self.placing, "leases": self.leasing}
+        wanted = {
+            "moves": self.moving,
+            "votes": self.placing,
+            "replicas": self.replicas,
+            "leases": self.leasing,
+        }
         return "".join(f" --{name}" for name, set_ in wanted.items() if set_)
 
     def without(self, indexes: Iterable[int]) -> "Plan":
@@ -116,13 +126,37 @@ class Habits:
 # -- drawing
 
 
-def draw(seed: int, *, moving: bool = False, placing: bool = False, leasing: bool = False) -> Plan:
+def draw(
+    seed: int, *, moving: bool = False, placing: bool = False, leasing: bool = False, replicas: bool = False
+) -> Plan:
     """The plan of a seed. If `moving` is set, slots move in addition; if `placing`, votes are placed; if
-    `leasing`, reads rely on leases.
+    `leasing`, reads rely on leases; if `replicas`, nodes leave groups and come back.
     """
     plan = _draw(seed, leasing)
+    plan = _with_replicas(plan) if replicas and plan.nodes >= KINDS["replica leaves"].nodes else plan
     plan = _with_moves(plan) if moving else plan
     return _with_votes(plan) if placing and plan.nodes >= KINDS["number of voters"].nodes else plan
+
+
+def _with_replicas(plan: Plan) -> Plan:
+    """The same plan with replicas that come and go, by dice of their own, and at least two groups.
+
+    Without the faults after which a node has to be taken back into all groups.
+    """
+    random = Random(f"{plan.seed} replicas")
+    ids, every, at = node_ids(plan.nodes), random.choice((0.3, 1.0, 3.0)), 1.5
+    kinds = [name for name, kind in KINDS.items() if kind.family == REPLICAS]
+    kinds = random.sample(kinds, random.randrange(2, len(kinds) + 1))
+    faults = [each for each in plan.faults if each.kind not in (*DESTRUCTIVE, *FOR_ALL_GROUPS)]
+    number = len(plan.faults)
+    while at < plan.seconds:
+        kind = random.choice(kinds)
+        faults.append(Fault(number, round(at, 3), kind, KINDS[kind].details(random, ids)))
+        number += 1
+        at += random.expovariate(1.0 / every)
+    groups = max(plan.groups, random.choice((2, 3)))
+    faults.sort(key=lambda fault: fault.at)
+    return replace(plan, groups=groups, faults=tuple(faults), replicas=True)
 
 
 def _with_votes(plan: Plan) -> Plan:
@@ -150,10 +184,12 @@ def _with_moves(plan: Plan) -> Plan:
     if plan.groups == 1:
         kinds.append("split")
     faults = list(plan.faults)
+    number = max([fault.index for fault in faults], default=-1) + 1
     while at < plan.seconds:
         first = len(faults) == len(plan.faults)
         kind = "split" if plan.groups == 1 and first else random.choice(kinds)
-        faults.append(Fault(len(faults), round(at, 3), kind, KINDS[kind].details(random, ids)))
+        faults.append(Fault(number, round(at, 3), kind, KINDS[kind].details(random, ids)))
+        number += 1
         at += random.expovariate(1.0 / every)
     return replace(plan, faults=tuple(sorted(faults, key=lambda fault: fault.at)), moving=True)
 
@@ -207,7 +243,7 @@ def _draw(seed: int, leasing: bool) -> Plan:
 
 def _kinds(random: Random, nodes: int, calm: bool) -> list[list[str]]:
     """The kinds of faults of this run, by family."""
-    drawn = [family for family in FAMILIES if family not in (MOVES, VOTES)]
+    drawn = [family for family in FAMILIES if family not in OPTIONAL]
     possible = [[n for n, k in KINDS.items() if k.family == f and nodes >= k.nodes] for f in drawn]
     possible = [names for names in possible if names]
     count = random.randrange(2) if calm else random.randrange(FAMILIES_MIN, len(possible) + 1)

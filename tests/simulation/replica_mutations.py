@@ -51,6 +51,14 @@ REPLICA_MUTATIONS = (
         "if state.leads or not configuration.members:",
         "a voter is missing for ever if the change is undone",
     ),
+    Mutation(
+        "a leader that the configuration lacks gets answers without its number",
+        "kraft/host/peer_receiver.py",
+        "            self._turns.numbers[id_] = group.numbers  # the answer says for which replica it is\n",
+        "",
+        "the follower never gets the entry that adds the leader",
+        run="tests.simulation.run:run_replicas",
+    ),
     _plant_rule(
         "a replica leaves before the entry that adds it arrives",
         "kraft/host/replica_numbers.py",

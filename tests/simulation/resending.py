@@ -35,7 +35,8 @@ class Resending:
             first, last = message.entries[0].index, message.entries[-1].index
             again = f"{process.id} sends entry {first} to {peer} again, and nothing says that it was lost"
             demand(first > self._sent.get(key, 0), again)
-            followers = process.host.groups[group].raft.progress()
+            replica = process.host.groups.get(group)  # it may have left meanwhile
+            followers = () if replica is None else replica.raft.progress()
             if any(f.peer == peer and f.state == "replicate" for f in followers):
                 self._sent[key] = last
 

@@ -86,6 +86,11 @@ def run_moving(seed: int, lines: list[str] | None = None) -> Result:
     return run_plan(draw(seed, moving=True), lines)
 
 
+def run_replicas(seed: int, lines: list[str] | None = None) -> Result:
+    """As `run`; nodes leave groups, and come back to them."""
+    return run_plan(draw(seed, replicas=True), lines)
+
+
 def run_leasing(seed: int, lines: list[str] | None = None) -> Result:
     """As `run`; reads rely on leases."""
     return run_plan(draw(seed, leasing=True), lines)
@@ -123,7 +128,15 @@ def run_plan(plan: Plan, lines: list[str] | None = None) -> Result:
 def _run(world: World, plan: Plan) -> tuple[History, Faults]:
     tuning = Tuning(plan.checkpoint_entries, plan.keep_entries, plan.chunk_bytes, plan.leases)
     cluster = SimulatedCluster(
-        world, Weather(), plan.nodes, plan.groups, SPARES, tuning, plan.disks, moving=plan.moving
+        world,
+        Weather(),
+        plan.nodes,
+        plan.groups,
+        SPARES,
+        tuning,
+        plan.disks,
+        moving=plan.moving,
+        scattered=plan.replicas,
     )
     try:
         return _live(cluster, plan)

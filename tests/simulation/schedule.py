@@ -5,6 +5,7 @@
     python -m tests.simulation.schedule --runs 1000 --groups 2         # only plans with two groups or more
     python -m tests.simulation.schedule --runs 1000 --moves            # slots move, and groups are created
     python -m tests.simulation.schedule --runs 1000 --votes            # few nodes vote in each group
+    python -m tests.simulation.schedule --runs 1000 --replicas         # nodes leave groups and come back
     python -m tests.simulation.schedule --runs 1000 --leases           # reads rely on leases
     python -m tests.simulation.schedule --seed 7 --shrink              # the smallest plan that still fails
     python -m tests.simulation.schedule --seed 7 --without 3,5         # without these faults of its plan
@@ -112,7 +113,8 @@ def _plans(options: argparse.Namespace) -> Iterator[Plan]:
 
 
 def _plan(options: argparse.Namespace, seed: int) -> Plan:
-    plan = draw(seed, moving=options.moves, placing=options.votes, leasing=options.leases)
+    wanted = {"moving": options.moves, "placing": options.votes, "replicas": options.replicas}
+    plan = draw(seed, **wanted, leasing=options.leases)
     if options.only is not None:
         plan = plan.without({f.index for f in plan.faults} - set(options.only))
     plan = plan.without(options.without)
@@ -143,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--groups", type=int, default=1, choices=(1, 2, 3), help="only plans with at least so many groups")
     add("--moves", action="store_true", help="slots move between groups, and groups are created")
     add("--votes", action="store_true", help="few nodes vote in each group, which the cluster chooses")
+    add("--replicas", action="store_true", help="nodes leave groups, and come back to them")
     add("--leases", action="store_true", help="reads rely on leases")
     add("--jobs", type=int, default=1, help="number of processes")
     add("--plan", action="store_true", help="print the plan without running it")

@@ -1,9 +1,9 @@
 """Plans of runs, parts of plans, and the shrinking of a failing plan."""
 
 from tests.simulation.coverage import Coverage
-from tests.simulation.fault_kinds import FAMILIES, KINDS, MOVES, VOTES
+from tests.simulation.fault_kinds import DESTRUCTIVE, FAMILIES, KINDS, MOVES, OPTIONAL, REPLICAS, VOTES
 from tests.simulation.faults import ACTS
-from tests.simulation.plan import FAMILIES_MIN, Plan, draw
+from tests.simulation.plan import FAMILIES_MIN, FOR_ALL_GROUPS, Plan, draw
 from tests.simulation.run import Result, run, run_plan
 from tests.simulation.schedule import main
 from tests.simulation.shrink import command_of, shrink
@@ -12,14 +12,17 @@ SEEDS = range(200)
 
 
 def test_every_kind_of_fault_can_happen_and_is_drawn():
-    drawn = {fault.kind for seed in SEEDS for fault in draw(seed, moving=True, placing=True).faults}
+    drawn = {
+        fault.kind for seed in SEEDS for fault in draw(seed, moving=True, placing=True, replicas=True).faults
+    }
+    drawn |= {fault.kind for seed in SEEDS for fault in draw(seed).faults}
     assert set(ACTS) == set(KINDS) == drawn
 
 
 def test_runs_that_are_not_calm_mix_families():
     for plan in map(draw, SEEDS):
         assert plan.calm or len({fault.family for fault in plan.faults}) >= FAMILIES_MIN
-    assert {fault.family for seed in SEEDS for fault in draw(seed).faults} == set(FAMILIES) - {MOVES, VOTES}
+    assert {fault.family for seed in SEEDS for fault in draw(seed).faults} == set(FAMILIES) - set(OPTIONAL)
 
 
 def test_moves_leave_the_other_faults_as_they_were():
@@ -34,6 +37,23 @@ def test_votes_leave_the_other_faults_as_they_were():
     for plan, placing in ((draw(seed), draw(seed, placing=True)) for seed in SEEDS):
         assert placing.without(f.index for f in placing.faults if f.family == VOTES).faults == plan.faults
         assert placing.placing == (plan.nodes > 1)
+
+
+def test_replicas_leave_the_other_faults_as_they_were():
+    """But for those that concern the members of all groups."""
+    for plan, moving in ((draw(seed), draw(seed, replicas=True)) for seed in SEEDS):
+        left = [fault for fault in moving.faults if fault.family != REPLICAS]
+        gone = {fault.kind for fault in plan.faults if fault not in left}
+        assert [fault for fault in plan.faults if fault in left] == left
+        assert gone <= {*DESTRUCTIVE, *FOR_ALL_GROUPS}
+        assert moving.replicas == (plan.nodes > 1)
+        assert moving.groups > 1 or plan.nodes == 1
+
+
+def test_the_faults_of_a_plan_have_numbers_of_their_own():
+    for seed in SEEDS:
+        faults = draw(seed, moving=True, replicas=True).faults
+        assert len({fault.index for fault in faults}) == len(faults)
 
 
 def test_faults_come_in_their_order_within_the_time_of_the_plan():

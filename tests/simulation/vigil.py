@@ -115,7 +115,8 @@ class Vigil:
         """
         if self._cluster.network.weather.ancient:
             return  # an old answer shows an old clock; the links of a real network deliver none
-        electors = process.host.groups[group].raft.state.electors
+        replica = process.host.groups.get(group)
+        electors = () if replica is None else replica.raft.state.electors
         clocks = [p.clock for p in self._cluster.processes() if p.id in electors]
         leading = [p for p in self._cluster.processes() if p.id in self._cluster.leaders(group)]
         if not electors or len(clocks) < len(electors) or len(leading) != 1 or self._cluster.drift > 0.01:

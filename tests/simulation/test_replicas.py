@@ -1,0 +1,44 @@
+"""Replicas that come and go in the simulator: the checks of them, and runs in which clients meet them."""
+
+import pytest
+
+from kraft.node.values import Identity, LastReplica, Transaction
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
+from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.durable_state import DurableState
+from tests.simulation.network import Weather
+from tests.simulation.run import run_replicas
+from tests.simulation.violation import Violation
+from tests.simulation.world import World
+
+NUMBER = ReplicaNumber(3, 9)
+
+
+def replaced(durable, *replicas):
+    for last in replicas:
+        durable.write(Transaction(replicas=((1, last),)))
+
+
+def test_a_directory_with_a_replica_that_begins_twice_is_found():
+    durable = DurableState(Identity("K1", "a" * 32))
+    replaced(durable, LastReplica(NUMBER, held=True), LastReplica(NUMBER, held=False))
+    with pytest.raises(Violation, match="begins again"):
+        replaced(durable, LastReplica(NUMBER, held=True))
+
+
+def test_a_member_that_destroys_its_replica_is_found():
+    cluster = SimulatedCluster(World(1), Weather(), groups=2)
+    cluster.start()
+    assert cluster.run(20, lambda: all(cluster.checks.committed[group].entries for group in (0, 1)))
+    with pytest.raises(Violation, match="K2 has destroyed its replica of group 1"):
+        replaced(cluster.nodes["K2"].durable, LastReplica(UNNUMBERED, held=False))
+
+
+@pytest.mark.timeout(300)
+def test_clients_meet_nodes_without_a_replica_in_runs_with_faults():
+    """So that the checks see something. Which seeds these are does not matter."""
+    counts = run_replicas(800_000).counts + run_replicas(800_001).counts + run_replicas(800_002).counts
+    assert counts["replica_left"] > 5
+    assert counts["replica_begun"] > 5
+    assert counts["read elsewhere"] > 5
+    assert counts["write elsewhere"] > 5
