@@ -29,6 +29,7 @@ from tests.cluster.harness import Cluster, free_ports
 
 FOLDER = Path(__file__).parent
 SUITE_SECONDS = 3600.0
+TEST_SECONDS = 300  # of redis-py, which allows 30 and ends with an internal error if that is over in a report
 UNIT_SECONDS = 1800.0  # tens of thousands of commands one after the other, on a machine that may be busy
 # Values of some megabytes are usual in these suites, and a change of leader on a busy machine is no failure.
 SECTIONS: Mapping[str, Mapping[str, int | str]] = {
@@ -191,6 +192,7 @@ def run_redis_py(folder: Path, port: int, files: Sequence[str]) -> list[Outcome]
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-m", MARKS, f"--junitxml={report}"]
+        options += ["--tb=native", f"--timeout={TEST_SECONDS}"]  # other tracebacks parse 7,000 lines for each
         url = f"redis://127.0.0.1:{port}/0"
         run = subprocess.run(
             [sys.executable, "-m", "pytest", *options, "--redis-url", url, *paths],
