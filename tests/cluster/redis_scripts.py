@@ -293,6 +293,7 @@ STANDARD = st.one_of(
 
 _KEY = st.sampled_from(['"a"', '"b"', "KEYS[1]", "7"])
 _WORD = mostly(SCALARS.map(lua_value).filter(lambda text: text != MINUS_ZERO), ODD, 10)  # docs/lua.md
+_REPLICATIONS = st.sampled_from([f"redis.REPL_{name}" for name in ("NONE", "AOF", "SLAVE", "REPLICA", "ALL")])
 COMMANDS = st.one_of(
     _call(
         ["redis.call", "redis.pcall"],
@@ -330,6 +331,8 @@ COMMANDS = st.one_of(
         1,
     ),
     _call(["redis.error_reply", "redis.status_reply", "redis.sha1hex"], _arguments(_short), 1),
+    _call(["redis.set_repl"], _arguments(st.one_of(_REPLICATIONS, _number)), 1),
+    _REPLICATIONS.map("step(function() return {} end)".format),
 )
 STEPS = st.one_of(BIT, STRUCT, STRUCT, CMSGPACK, CMSGPACK, CJSON, CJSON, CJSON, STANDARD, COMMANDS)
 

@@ -228,12 +228,18 @@ local redis = {
         resp = wanted
         set_resp(wanted)
     end,
-    set_repl = function() end,
+    set_repl = function(...)  -- without effect: what a script writes is always logged
+        if select("#", ...) ~= 1 then refuse("redis.set_repl() requires two arguments.") end  -- the words of Redis
+        local flags = tonumber((...)) or 0
+        if not (flags > -1 and flags < 4) then
+            refuse("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
+        end
+    end,
     replicate_commands = function() return true end,
     breakpoint = function() return false end,
     debug = function() end,
     LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
-    REPL_NONE = 0, REPL_SLAVE = 1, REPL_REPLICA = 1, REPL_AOF = 2, REPL_ALL = 3,
+    REPL_NONE = 0, REPL_AOF = 1, REPL_SLAVE = 2, REPL_REPLICA = 2, REPL_ALL = 3,
     REDIS_VERSION = version, REDIS_VERSION_NUM = version_number,
 }
 

@@ -36,6 +36,11 @@ SHA = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"  # of "return 1"
         (r"return redis.error_reply('a b\n\0c')", b"-a b\r\n"),
         (r"return redis.error_reply('\0')", b"-ERR \r\n"),
         ("return redis.sha1hex('')", b"$40\r\nda39a3ee5e6b4b0d3255bfef95601890afd80709\r\n"),
+        ("redis.set_repl(redis.REPL_AOF) redis.set_repl('2') return redis.set_repl(3.9)", b"$-1\r\n"),
+        (
+            "return {redis.REPL_NONE, redis.REPL_AOF, redis.REPL_SLAVE, redis.REPL_REPLICA, redis.REPL_ALL}",
+            b"*5\r\n:0\r\n:1\r\n:2\r\n:2\r\n:3\r\n",
+        ),
         ("return redis.call('PING')", b"+PONG\r\n"),
         ("return redis.call('SET', 'a', 1e20) and redis.call('GET', 'a')", b"$5\r\n1e+20\r\n"),
         ("return {redis.call('MGET', 'none', 'none')}", b"*1\r\n*2\r\n$-1\r\n$-1\r\n"),
