@@ -1,11 +1,13 @@
 """Replicas that are destroyed, and the numbers that stay: log.db, its high-water file, the state files."""
 
 import apsw
+import msgspec
 import pytest
 
+from kraft.host.membership.formation import cluster_id
 from kraft.node.values import Identity, LastReplica, Transaction
 from kraft.raft.membership.configuration import Configuration, Member
-from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
+from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, any_replica, numbered
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
 from kraft.storage import migrations
@@ -217,5 +219,31 @@ def test_an_inspection_tells_of_the_other_groups(formed, tmp_path):
 def test_a_node_without_a_group_is_not_recovered(formed, tmp_path):
     replaced(formed, GONE)
     formed.close()
-    with pytest.raises(RecoveryRefused, match="K1 has left group 1"):
+    with pytest.raises(RecoveryRefused, match="K1 has no replica of group 1"):
         open_recovery(str(tmp_path))
+
+
+def test_a_replica_with_a_number_is_recovered_as_such(formed, tmp_path, database_at):
+    """Without the number it would be one that has left, and the node would not know its own replica."""
+    replaced(formed, BEGUN)
+    mine = Member("K1", numbered(INCARNATION, NUMBER), "127.0.0.1:10001")
+    other = Member("K2", "2" * 32, "127.0.0.1:10002")
+    voters = msgspec.structs.replace(
+        Configuration.of_voters((mine, other)), retired=(any_replica(INCARNATION),)
+    )
+    entry = Entry(1, 4, 0, EntryKind.CONFIGURATION, voters.encode())
+    assert formed.commit([Transaction(((1, Persist(0, HardState(4), None, (entry,), commit=1)),))])
+    formed.close()
+    with open_recovery(str(tmp_path)) as recovery:
+        assert recovery.findings.majorities == (("K1",), ("K1", "K2"))
+        recovery.carry_out(cluster_id, "e" * 32)
+    loaded = database_at(tmp_path).loaded
+    last = [restored.configurations[-1][1] for _, restored in sorted(loaded.groups.items())]
+    assert [[member.incarnation for member in each.members] for each in last] == [
+        [INCARNATION],
+        [mine.incarnation],
+        [INCARNATION],
+    ]
+    assert last[1].fault() is None
+    assert other.incarnation in last[1].retired
+    assert loaded.replicas[1] == BEGUN

@@ -185,7 +185,7 @@ class Recovery:
         cluster = cluster_id((founder,), found.identity.groups)
         identity = replace(found.identity, cluster=cluster, members=(founder,))
         writes = tuple(
-            (group.group, _sole_voter(found.member, group, self._steps.get(group.group, ())))
+            (group.group, _sole_voter(_replica_of(found, group), group, self._steps.get(group.group, ())))
             for group in found.groups
         )
         database = LogDatabase(
@@ -283,7 +283,8 @@ def _findings(loaded: Loaded, rows: dict[int, ReplicaRow], settlement: SlotSettl
     left = [str(group) for group, replica in sorted(loaded.replicas.items()) if not replica.held]
     if left:
         raise RecoveryRefused(
-            f"{identity.id} has left group {', '.join(left)} and has no data of it: recover another node"
+            f"{identity.id} has no replica of group {', '.join(left)}: recover a node that has all groups;"
+            " if there is none, restore a backup"
         )
     groups = tuple(
         _group(number, restored, loaded, rows.get(number))
@@ -382,6 +383,14 @@ def _member_in(configuration: Configuration, identity: Identity) -> Member | Non
 
 
 # Writing
+
+
+def _replica_of(found: Findings, group: GroupFindings) -> Member:
+    """The node as a member of a group: its replica there may have a number."""
+    own = _member_in(group.configuration, found.identity)
+    if own is None:
+        raise ValueError(f"{found.identity.id} is no member of group {group.group}")
+    return Member(own.id, own.incarnation, found.member.peer)
 
 
 def _sole_voter(
