@@ -69,10 +69,12 @@ class BackupKeeper:
             return
         try:
             if self._ready():
-                if self._settings.ship:
-                    self._ship()
-                if self._due:
-                    self.take(image_name(self._wall_ms()))
+                try:
+                    if self._settings.ship:
+                        self._ship()
+                finally:  # images do not depend on the log
+                    if self._due:
+                        self.take(image_name(self._wall_ms()))
         except Stopped:
             return
         except (BackupError, OSError) as error:

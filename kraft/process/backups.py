@@ -188,11 +188,18 @@ class _Node:
 
     def logs(self) -> Mapping[int, LogReach]:
         """The log of every group."""
-        found: dict[int, LogReach] = self.ask(lambda answer: answer(self._reaches()))
+        found: dict[int, LogReach] | str = self.ask(lambda answer: answer(self._reaches()))
+        if isinstance(found, str):
+            raise BackupError(found)
         return found
 
-    def _reaches(self) -> dict[int, LogReach]:
-        if len(self._host.groups) < self._host.slots.groups:
+    def _reaches(self) -> dict[int, LogReach] | str:
+        """The logs, or why there are none."""
+        missing = [id_ for id_ in range(self._host.slots.groups) if id_ not in self._host.groups]
+        if missing and all(map(self._host.elsewhere.has, missing)):
+            groups = ", ".join(map(str, missing))
+            return f"the log is not shipped: this node has no replica of group {groups}; its images are whole"
+        if missing:
             return {}
         return {
             id_: LogReach(

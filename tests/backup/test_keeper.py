@@ -1,5 +1,7 @@
 """What a node does for its backups, with a node that is a state machine and a log."""
 
+from functools import partial
+
 import pytest
 
 from kraft.backup.archive import Archive, image_name
@@ -120,6 +122,23 @@ def test_an_image_at_every_interval_and_the_oldest_goes(bench):
     assert bench.reach() == 45
     assert len(bench.witness.of("image_made")) == 4
     assert len(bench.witness.of("image_made")[-1][2]) == 1
+
+
+def test_images_are_made_where_the_log_cannot_be_shipped(bench, monkeypatch):
+    """As by a node that has no replica of some groups; that is reported again and again."""
+    bench.advance(10)
+    why = "the log is not shipped: this node has no replica of group 1"
+    monkeypatch.setattr(bench.node, "logs", partial(_raise, BackupError(why)))
+    for hour in range(1, 4):
+        bench.node.now_ms = START_MS + hour * 4_000_000
+        bench.seconds += 3600
+        bench.advance(10 + 10 * hour)
+        assert bench.reach() == 10 + 10 * hour
+    assert bench.witness.of("failed") == [(why,)] * 3
+
+
+def _raise(error):
+    raise error
 
 
 def test_an_image_that_was_given_a_name_stays_and_can_be_restored(bench, monkeypatch):
