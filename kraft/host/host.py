@@ -148,6 +148,7 @@ class Host:
 
     def refuse_peers(self) -> None:
         """Take no more writes from other nodes, and let no client wait for a lock."""
+        self.elsewhere.refuse_waiters()
         for group in self.groups.values():
             group.requests.refuse_peers()
 
@@ -194,7 +195,7 @@ class Host:
         target = self.groups.get(group)
         if target is None or self.peers.removed:
             again = partial(self.wait_for_lock, group, command, seconds, done)
-            return self.elsewhere.wait(group, again, done)
+            return self.elsewhere.wait_for_lock(group, command, seconds, done, again)
         return target.requests.lock_waits.wait(command, seconds, done)
 
     def read(self, group: int, done: ReadDone, fresh: bool = False) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from kraft.host.absent.directory import GroupDirectory
 from kraft.host.absent.member_route import MemberRoute
+from kraft.host.absent.remote_locks import RemoteLocks
 from kraft.host.absent.remote_reads import RemoteReads
 from kraft.host.absent.remote_writes import RemoteWrites
 from kraft.host.context import GroupContext
@@ -28,11 +29,12 @@ class AbsentGroup:
         self._route = route = MemberRoute(group, directory, context.peers)
         self.reads = RemoteReads(group, route, context, timing, first_request)
         self.writes = RemoteWrites(group, route, context, timing, first_request)
+        self.locks = RemoteLocks(group, self, self.reads, context.clock)
 
     @property
     def pending(self) -> bool:
         """Whether anybody waits for an answer."""
-        return self.reads.pending or self.writes.pending
+        return self.reads.pending or self.writes.pending or self.locks.pending
 
     @property
     def version(self) -> int:
@@ -81,10 +83,12 @@ class AbsentGroup:
         self._route.reopen()
         self.reads.tick(now)
         self.writes.tick(now)
+        self.locks.tick(now)
 
     def hand_over(self, group: Group) -> None:
         """This node has a replica by now: it takes what has not been sent."""
         waits = group.requests.transaction_waits
+        self.locks.hand_over()
         for question in self.reads.take():
             if question.done is not None and question.query:
                 self._query_here(group.id, question.query, question.done, fresh=question.fresh)
@@ -100,6 +104,7 @@ class AbsentGroup:
 
     def abandon(self) -> None:
         """The node stops: answer everybody who waits."""
+        self.locks.abandon()
         self.reads.abandon()
         self.writes.abandon()
 

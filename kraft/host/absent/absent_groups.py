@@ -20,7 +20,7 @@ from kraft.host.requests.early_requests import EarlyRequests, Leave
 from kraft.host.requests.proposal import WriteDone
 from kraft.host.requests.round import ReadDone
 from kraft.host.requests.transaction_waits import KeysOfRead
-from kraft.kv.commands import Command
+from kraft.kv.commands import Command, Lock
 from kraft.kv.ledger import LedgerKind
 from kraft.node.errors import NoLeader, TooStale
 from kraft.peerwire.hello import Hello
@@ -90,6 +90,15 @@ class AbsentGroups:
             self.wait(group, again, done)
         else:
             found.write(commands, size, done, waits=waits)
+
+    def wait_for_lock(
+        self, group: int, command: Lock, seconds: float, done: WriteDone, again: Again
+    ) -> Leave:
+        """As `Host.wait_for_lock`."""
+        found = self._found(group)
+        if found is None:
+            return self.wait(group, again, done)
+        return found.locks.wait(command, seconds, done)
 
     def read(
         self,
@@ -247,6 +256,11 @@ class AbsentGroups:
                     del self.absent[id_]
                     continue
             absent.tick(now)
+
+    def refuse_waiters(self) -> None:
+        """The node stops: no client waits for a lock any longer."""
+        for group in self.absent.values():
+            group.locks.abandon()
 
     def abandon(self) -> None:
         """The node stops: answer everybody who waits."""

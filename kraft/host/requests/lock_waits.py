@@ -11,14 +11,15 @@ the lock is freed at once, since nobody knows its token; if that fails, it expir
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from kraft.host.applied_state import AppliedState
 from kraft.host.requests.proposal import WriteDone, WriteOutcome
-from kraft.host.requests.transaction_waits import TransactionWaits
-from kraft.kv.commands import CommandFailure, Lock, Unlock
+from kraft.host.requests.round import View
+from kraft.kv.commands import Command, CommandFailure, Lock, Unlock
+from kraft.kv.keyspace import Keyspace
 from kraft.node.errors import Refused, Stopping, TooManyWaiters
 from kraft.node.ports import Cancellable, Clock
 
@@ -71,16 +72,26 @@ class LockQueue:
             self.timer = None
 
 
-class LockWaits:
-    """The `count` clients of this node that wait for locks of a group. `queues` has a queue for each key."""
+class LockWrites(Protocol):
+    """Where a client asks for a lock."""
 
-    def __init__(self, state: AppliedState, writes: TransactionWaits, clock: Clock) -> None:
+    def write(self, commands: Sequence[Command], size: int, done: WriteDone) -> None:
+        """As `Host.write`, for one group."""
+
+
+class LockWaits:
+    """The `count` clients of this node that wait for locks of a group. `queues` has a queue for each key.
+
+    `state` is that of the replica here; one that stays empty is never looked at: `read` tells of the keys.
+    """
+
+    def __init__(self, state: AppliedState, writes: LockWrites, clock: Clock) -> None:
         self.queues: dict[bytes, LockQueue] = {}
         self._state = state
         self._writes = writes
         self._clock = clock
         self.count = 0
-        self._refuses = False
+        self._refusal: Refused | None = None
 
     def wait(self, command: Lock, seconds: float, done: WriteDone) -> Callable[[], None]:
         """Take the lock, or wait for it for so many seconds. Returns what the client calls if it leaves.
@@ -88,8 +99,8 @@ class LockWaits:
         `done` gets the outcome of the command, NOT_GIVEN, or an exception as from `Writes.write`. A client
         that has left gets NOT_GIVEN.
         """
-        if self._refuses or self.count >= WAITERS_MAX:
-            self._clock.call_soon(partial(done, Stopping() if self._refuses else TooManyWaiters()))
+        if self._refusal is not None or self.count >= WAITERS_MAX:
+            self._clock.call_soon(partial(done, self._refusal or TooManyWaiters()))
             return leave_nothing
         waiter = LockWaiter(command, done)
         waiter.timer = self._clock.call_later(seconds, partial(self._late, waiter))
@@ -105,14 +116,26 @@ class LockWaits:
         for name, queue in list(self.queues.items()):
             self._look(name, queue)
 
+    def read(self, names: Iterable[bytes], view: View) -> None:
+        """The keys `names` were read where the group is."""
+        for name in names:
+            if name in self.queues:
+                self._compare(name, self.queues[name], view.keyspace, view.revision, view.now_ms)
+
+    def ask_again(self) -> None:
+        """Let the first client of each key ask for its lock."""
+        for queue in list(self.queues.values()):
+            if queue.waiters and not queue.waiters[0].asking:
+                self._ask(queue)
+
     def refuse(self, refusal: Refused | None = None) -> None:
         """The node stops: no client waits any longer. One whose command is in the log may get it still."""
-        self._refuses = True
+        self._refusal = refusal or Stopping()
         for queue in list(self.queues.values()):
             for waiter in list(queue.waiters):
                 waiter.late = True
                 if not waiter.asking:
-                    self._settle(waiter, refusal or Stopping())
+                    self._settle(waiter, self._refusal)
 
     def _ask(self, queue: LockQueue) -> None:
         waiter = queue.waiters[0]
@@ -140,7 +163,7 @@ class LockWaits:
             given, outcome = 0, NOT_GIVEN
         queue.holder, queue.expires = token, expires
         if given or waiter.late or waiter.left:
-            self._settle(waiter, outcome if given or not self._refuses else Stopping())
+            self._settle(waiter, outcome if given or self._refusal is None else self._refusal)
         if queue.waiters:
             self._arm(queue, stamp)
             self._look(name, queue)
@@ -148,24 +171,28 @@ class LockWaits:
     def _held_up(self, queue: LockQueue, waiter: LockWaiter) -> None:
         """A transaction held the key for so long that nothing was done. The client's own time counts."""
         if waiter.late or waiter.left:
-            self._settle(waiter, Stopping() if self._refuses else NOT_GIVEN)
+            self._settle(waiter, self._refusal or NOT_GIVEN)
         if queue.waiters:
             self._ask(queue)
 
     def _look(self, name: bytes, queue: LockQueue) -> None:
-        """Compare the key here with what is known of it."""
+        """Look at the key here, unless the state is wrong."""
         machine = self._state.machine
+        if not self._state.fenced:
+            self._compare(name, queue, machine.keyspace, machine.revision, machine.stamp)
+
+    def _compare(self, name: bytes, queue: LockQueue, space: Keyspace, revision: int, stamp: int) -> None:
+        """Compare the key, as it was at `revision` and `stamp`, with what is known of it."""
         if not queue.waiters or queue.waiters[0].asking:
             return
-        if machine.revision < queue.holder or self._state.fenced:
-            return  # this replica has not yet applied what the leader replied, or its state is wrong
-        space = machine.keyspace
+        if revision < queue.holder:
+            return  # the replica has not yet applied what the leader replied
         record = space.records.get(name)
         if record is None or (space.slots is not None and not space.slots.shows(name)):
             self._ask(queue)  # the key is gone, or its slot: then the reply is NOT_OWNER
         elif (record.revision, record.expires) != (queue.holder, queue.expires):
             queue.holder, queue.expires = record.revision, record.expires
-            self._arm(queue, machine.stamp)
+            self._arm(queue, stamp)
 
     def _arm(self, queue: LockQueue, stamp: int) -> None:
         """Ask again at the expiry of the key; log time is `stamp` now, or a little later."""
