@@ -17,7 +17,7 @@ from kraft.cli.failure import Failure
 from kraft.cli.output.blocks import BAD, COMMAND, DIM, EMPTY, GOOD, STRONG, WARN, Line, Span, line
 from kraft.cli.output.display import display
 from kraft.host.membership.formation import cluster_id
-from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, StorageError
+from kraft.storage.errors import Damaged, DirectoryLocked, StorageError
 from kraft.storage.offline.recovery import Findings, GroupFindings, Recovery, gone_min, open_recovery
 
 MARK_BYTES = 16
@@ -106,7 +106,7 @@ def _agreed(id_: str) -> bool:
 def _explained(error: StorageError) -> str:
     if isinstance(error, DirectoryLocked):
         return f"{error}: stop the node first"
-    if isinstance(error, DamagedLog | DamagedState):
+    if isinstance(error, Damaged):
         return f"{error}. It cannot be recovered from: take another survivor, or a backup"
     return str(error)
 
@@ -127,6 +127,11 @@ def report(directory: str, found: Findings, now_ms: int) -> Iterator[Line]:
         if len(found.groups) > 1:
             yield line(f"group {group.group}")
         for name, text in _group_lines(id_, group, now_ms):
+            label = Span(f"{name:<{LABEL_WIDTH}}", _STYLES.get(name, DIM))
+            yield line("  ", label, f" {text}", hang=LABEL_WIDTH + 3)
+    if found.damage:
+        yield EMPTY
+        for name, text in _damage_lines(found):
             label = Span(f"{name:<{LABEL_WIDTH}}", _STYLES.get(name, DIM))
             yield line("  ", label, f" {text}", hang=LABEL_WIDTH + 3)
     if found.settled or found.unsettled:
@@ -170,6 +175,11 @@ def _group_lines(id_: str, group: GroupFindings, now_ms: int) -> Iterator[tuple[
     if group.fenced:
         yield "WARNING", f"the data of {id_} differed from the other replicas' when they were compared:"
         yield "", "prefer another survivor, even one with fewer entries"
+
+
+def _damage_lines(found: Findings) -> Iterator[tuple[str, str]]:
+    yield "WARNING", f"a process has ended because of damage here: {found.damage.partition(';')[0]}"
+    yield "", "what is read above is whole, but prefer another survivor"
 
 
 def _slot_lines(found: Findings) -> Iterator[str]:
@@ -216,6 +226,7 @@ def facts(directory: str, found: Findings, cluster: str | None) -> dict[str, Any
             for s in found.settled
         ],
         "unsettled": found.unsettled,
+        "damage": found.damage,
         "recovered": cluster is not None,
         "new_cluster": cluster,
     }

@@ -1,6 +1,7 @@
 """Errors that end the process: reported once, in one line where possible.
 
-The exit status is 1, or `OUTDATED_STATUS` when this program is too old for its cluster.
+The exit status is 1, or one that tells a service manager not to try again: `OUTDATED_STATUS` when this
+program is too old for its cluster, `DAMAGED_STATUS` when the data directory is damaged.
 """
 
 import os
@@ -9,11 +10,13 @@ import traceback
 from types import TracebackType
 from typing import NoReturn
 
+from kraft.storage.errors import Damaged, NewerVersion, StorageError
 from kraft.telemetry.line_writer import LineWriter
 from kraft.telemetry.logs import LogSink, logger
 from kraft.telemetry.notify import Notifier
 
-OUTDATED_STATUS = 78  # EX_CONFIG: only a newer kraft helps, so a service manager should not try again
+OUTDATED_STATUS = 78  # EX_CONFIG: only a newer kraft helps
+DAMAGED_STATUS = 65  # EX_DATAERR: only a re-admission helps
 FLUSH_SECONDS = 1.0  # for the last lines, if their reader stalls: a node that failed must end
 
 
@@ -31,15 +34,22 @@ class FailureReporter:
         self._log = log
         self._notifier = notifier
 
-    def exit(self, reason: str, *, outdated: bool = False) -> NoReturn:
+    def exit(self, reason: str, *, outdated: bool = False, damaged: bool = False) -> NoReturn:
         """Report `reason` and end the process at once, when it would be wrong to go on.
 
         `os._exit`, because an orderly stop ends with status 0, and a service manager would not restart the
         node. A disk that failed must not be written to again in any case. `outdated`: this program is too old
-        for its cluster.
+        for its cluster. `damaged`: the data directory is.
         """
         self.report(reason)
-        os._exit(OUTDATED_STATUS if outdated else 1)
+        os._exit(OUTDATED_STATUS if outdated else DAMAGED_STATUS if damaged else 1)
+
+    def refuse(self, error: StorageError) -> NoReturn:
+        """End a start without a usable data directory. Raises CannotStart where another start may help."""
+        if isinstance(error, NewerVersion | Damaged):
+            newer = isinstance(error, NewerVersion)
+            self.exit(str(error), outdated=newer, damaged=not newer)
+        raise CannotStart(str(error)) from None
 
     def uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """A `sys.excepthook`: report the error that ends the process. Errors during the start end here.

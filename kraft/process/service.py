@@ -51,7 +51,7 @@ from kraft.server.capacity import Capacity
 from kraft.server.commands.table import NAMES
 from kraft.server.factory import client_factory
 from kraft.server.port import ClientPort
-from kraft.storage.errors import NewerVersion, StorageError
+from kraft.storage.errors import StorageError
 from kraft.storage.store import Store, open_store
 from kraft.tcp.keepalive import keep_alive
 from kraft.telemetry import logs
@@ -188,10 +188,8 @@ class NodeService(Service):
                 fatal=self._failure.exit,
                 observer=self._telemetry.storage,
             )
-        except NewerVersion as error:
-            self._failure.exit(str(error), outdated=True)
         except StorageError as error:
-            raise CannotStart(str(error)) from None
+            self._failure.refuse(error)
 
     def _start_progressed(self, progress: str) -> None:
         self._log.write_in_place(f"{self._config.node.id} {progress}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from kraft.storage.errors import DirectoryUnusable
 
 _NAMES = re.compile(
-    r"lock|ballast|highwater|(log\.db(\.new)?|state-[0-9]+-[0-9]+\.db)(-wal|-shm|-journal)?", re.ASCII
+    r"lock|ballast|highwater|damaged|(log\.db(\.new)?|state-[0-9]+-[0-9]+\.db)(-wal|-shm|-journal)?", re.ASCII
 )
 _OWNER = stat.S_IRUSR | stat.S_IWUSR
 

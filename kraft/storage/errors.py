@@ -1,6 +1,6 @@
 """The reasons why a data directory cannot be used; each is one line, the last one that a start prints."""
 
-_WAY_OUT = (
+WAY_OUT = (
     "move the directory aside and re-admit the node with KRAFT REPLACE;"
     " if a majority is lost, run kraft recover on another node"
 )
@@ -53,7 +53,11 @@ class OutOfOrder(StorageError):
     """The caller broke the contract: a gap between entries, an impossible group, another node's identity."""
 
 
-class DamagedLog(StorageError):
+class Damaged(StorageError):
+    """The directory lacks what it held, or has it changed: no later start helps, only a re-admission."""
+
+
+class DamagedLog(Damaged):
     """Acknowledged data is missing or changed, so this incarnation may have forgotten a vote or an entry.
 
     Cutting the log at the damage would lose what a majority counted on (Alagappan et al., FAST'18).
@@ -61,11 +65,11 @@ class DamagedLog(StorageError):
 
     def __init__(self, place: str, damage: str) -> None:
         self.damage = damage
-        super().__init__(f"{place}: {damage}; this node's incarnation must not vote again: {_WAY_OUT}")
+        super().__init__(f"{place}: {damage}; this node's incarnation must not vote again: {WAY_OUT}")
 
 
-class DamagedState(StorageError):
+class DamagedState(Damaged):
     """A group's state file is missing or wrong, and its log begins too late to make the file anew."""
 
     def __init__(self, place: str, damage: str) -> None:
-        super().__init__(f"{place}: {damage}; the log alone does not hold the data any more: {_WAY_OUT}")
+        super().__init__(f"{place}: {damage}; the log alone does not hold the data any more: {WAY_OUT}")

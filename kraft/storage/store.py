@@ -15,6 +15,7 @@ from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.node.values import Loaded, Transaction
 from kraft.raft.messages import Entry
 from kraft.storage import ballast
+from kraft.storage.damage import refuse_remembered_damage
 from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import NoSpace
 from kraft.storage.lock import DirectoryLock
@@ -22,7 +23,7 @@ from kraft.storage.log.database import LogDatabase
 from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE, WAL_FILE
 from kraft.storage.log.writer import LogWriter
 from kraft.storage.ports import Directory, StorageObserver, StorageSettings
-from kraft.storage.reactor_thread import ReactorThread
+from kraft.storage.reactor_thread import ProcessEnd, ReactorThread
 from kraft.storage.state.checkpoint_thread import CheckpointThread
 from kraft.storage.state.files import StateFiles
 from kraft.storage.state.snapshot_thread import IncomingSnapshot, OpenSnapshot, SnapshotThread
@@ -34,7 +35,7 @@ def open_store(
     node_id: str,
     incarnation: Callable[[], str],
     call_in_reactor: Callable[..., object],
-    fatal: Callable[[str], None],
+    fatal: ProcessEnd,
     observer: StorageObserver,
     settings: StorageSettings = StorageSettings(),  # noqa: B008 - frozen
     vfs: str = "",
@@ -43,8 +44,9 @@ def open_store(
 
     An empty directory becomes this node's, with the incarnation that `incarnation()` gives, durable on
     return. `call_in_reactor(function, *arguments)` runs a function on the reactor's thread
-    (`callFromThread`). `fatal` is called there, once, with one line, when the disk failed; after that nothing
-    is answered any more. Raises `StorageError` with one line that says why the directory cannot be used.
+    (`callFromThread`). `fatal` is called there, once, with one line, when the disk failed or is found to be
+    damaged. After that nothing is answered any more, and later starts refuse a damaged directory. Raises
+    `StorageError` with one line that says why the directory cannot be used.
     """
     prepare_directory(directory)
     lock = DirectoryLock(directory)
@@ -59,6 +61,7 @@ def open_store(
             raise
 
     try:
+        refuse_remembered_damage(files)
         try:
             database, states = load()
         except NoSpace:
@@ -69,7 +72,8 @@ def open_store(
         lock.release()
         raise
     ballast.reserve(directory)
-    return Store(database, states, files, lock, settings, ReactorThread(call_in_reactor, fatal, observer))
+    reactor = ReactorThread(call_in_reactor, fatal, observer, files)
+    return Store(database, states, files, lock, settings, reactor)
 
 
 def _load_states(

@@ -37,6 +37,7 @@ class Worker:
             while (call := self._calls.get()) is not None:
                 call()
         except StorageError as error:
-            self._reactor.fail(str(error))
+            self._reactor.fail(error)
         except Exception as error:  # a thread that dies silently would look like a slow disk
-            self._reactor.fail(f"the thread {self._name} failed: {type(error).__name__}: {error}")
+            reason = f"the thread {self._name} failed: {type(error).__name__}: {error}"
+            self._reactor.fail(StorageError(reason))

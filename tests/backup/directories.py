@@ -16,7 +16,7 @@ def opened(directory: Path, node: str = "K1") -> Loaded:
         node_id=node,
         incarnation=lambda: "f" * 32,
         call_in_reactor=lambda call, *arguments: call(*arguments),
-        fatal=pytest.fail,
+        fatal=lambda reason, **_: pytest.fail(reason),
         observer=Witness(),
     )
     store.close()

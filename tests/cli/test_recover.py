@@ -16,6 +16,7 @@ from kraft.node.values import Identity, Transaction
 from kraft.raft.membership.configuration import Configuration, Member
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
+from kraft.storage.damage import DAMAGE_FILE, remember_damage
 from kraft.storage.directory import RealDirectory
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.log.database import LogDatabase
@@ -121,6 +122,19 @@ def test_two_recoveries_of_one_copy_are_two_clusters(survivor, tmp_path_factory)
     assert cluster_of(survivor) != cluster_of(copy)
 
 
+def test_damage_that_a_process_met_is_a_warning_and_is_forgotten_with_the_old_cluster(survivor, capsys):
+    """What a start reads is whole, so that the data can be taken where no other survivor has it."""
+    remember_damage(RealDirectory(str(survivor)), "log.db: SQLite finds it damaged (malformed); this node's")
+    assert main(["recover", str(survivor)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "WARNING a process has ended because of damage here: log.db: SQLite finds it damaged (m" in text
+    assert "prefer another survivor" in text
+    assert (survivor / DAMAGE_FILE).exists()
+
+    assert main(["recover", "--yes", str(survivor)]) == 0
+    assert not (survivor / DAMAGE_FILE).exists()
+
+
 @pytest.mark.parametrize("answer", ["", None])
 def test_at_a_terminal_enter_leaves_all_as_it_is(survivor, terminal, capsys, answer):
     terminal(answer)
@@ -178,6 +192,7 @@ def test_json_of_a_dry_run_and_of_the_deed(survivor, capsys):
         ],
         "slots": [],
         "unsettled": "",
+        "damage": "",
         "recovered": False,
         "new_cluster": None,
     }

@@ -7,12 +7,15 @@ import shutil
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 
 import pytest
 
+from kraft.process.failure import DAMAGED_STATUS
 from tests.cluster.harness import START_DEADLINE, TWISTD, Server, free_ports, wait_until
 from tests.cluster.load import Load
 from tests.cluster.wire import encode
+from tests.storage.test_remembered_damage import damage_free_page
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +56,32 @@ def test_a_directory_in_use_is_one_clear_line(single, tmp_path):
     second.start()
     assert str(single.data) in refusal(second)
     assert single.serves_writes()
+
+
+def test_damage_that_a_node_met_while_it_ran_is_refused_from_then_on(single):
+    """A start does not read what is damaged here. A service manager is told not to try again."""
+    single.start()
+    wait_until(single.serves_writes, "it serves")
+    for number in range(30):
+        assert single.ask("SET", f"k{number}", "x" * 100_000) == "OK"
+    assert single.ask("KRAFT", "SNAPSHOT") > 0
+    assert single.ask("KRAFT", "COMPACT", "KEEP", "0")
+    wait_until(lambda: single.group()["first_index"] > 30, "the log is cut, and has free pages")
+    single.terminate()
+    damage_free_page(single.data / "log.db")
+
+    single.start()
+    wait_until(single.serves_writes, "it starts")
+    with single.client() as client, suppress(ConnectionError, EOFError):
+        for _ in range(30):
+            client.call("SET", "k", "x" * 100_000)
+    assert single.exit_status() == DAMAGED_STATUS
+    [line] = [line for line in single.output.splitlines() if line.startswith("kraft: ")]
+    assert "re-admit the node with KRAFT REPLACE" in line
+
+    single.start()
+    assert single.exit_status() == DAMAGED_STATUS
+    assert single.output.splitlines()[-1] == line
 
 
 def test_a_directory_of_another_node_is_one_clear_line(single):

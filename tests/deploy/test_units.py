@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kraft import config
-from kraft.process.failure import OUTDATED_STATUS
+from kraft.process.failure import DAMAGED_STATUS, OUTDATED_STATUS
 from kraft.telemetry.renderers import IDENTIFIER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,11 +59,11 @@ def test_the_exposure_stays_low(need, folder, unit):
     assert float(overall[1]) <= EXPOSURE_MAX
 
 
-def test_a_node_that_is_too_old_is_not_started_again():
-    """A restart would end in the same way: only a newer kraft helps."""
+def test_a_node_that_another_start_does_not_help_is_not_started_again():
+    """Only a newer kraft, or a re-admission with an empty directory, helps."""
     values = directives(UNITS / "kraft@.service")
     assert values["Restart"] == ["on-failure"]
-    assert values["RestartPreventExitStatus"] == [str(OUTDATED_STATUS)]
+    assert values["RestartPreventExitStatus"] == [f"{DAMAGED_STATUS} {OUTDATED_STATUS}"]
 
 
 @pytest.mark.parametrize("name", ["MemoryDenyWriteExecute", "ProcSubset", "NoExecPaths", "RootDirectory"])

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.node.values import Received, Rows, Transaction
 from kraft.raft.messages import Entry
-from kraft.storage.errors import StorageError
+from kraft.storage.errors import Damaged, StorageError
 from tests.simulation.world import NodeClock, World
 from tests.storage.simulated import PowerCut
 
@@ -48,6 +48,9 @@ class Medium(Protocol):
     def open_view(self, group: int) -> Any: ...
 
     def receive_snapshot(self, group: int, checkpoint: Checkpoint) -> Any: ...
+
+    def remember_damage(self, reason: str) -> None:
+        """The process ends as it has met damage."""
 
     def interrupted(self, work: Callable[[], object], dice: Random) -> None:
         """The process dies during `work`: it is done, not done, or done in part, as the medium decides."""
@@ -219,6 +222,8 @@ class Disk:
                 self._cut()  # SQLite has turned it into another error
             else:
                 self._failed = True
+                if isinstance(error, Damaged):
+                    self._medium.remember_damage(str(error))
                 self._fatal(str(error))
         return None
 

@@ -293,6 +293,9 @@ class DurableState:
     def cut_soon(self) -> bool:
         return False
 
+    def remember_damage(self, reason: str) -> None:
+        demand(False, f"nothing is damaged here: {reason}")
+
     def interrupted(self, work: Callable[[], object], dice: Random) -> None:
         """A medium of `disk.Disk` needs it."""
         if dice.random() < 0.5:

@@ -143,9 +143,7 @@ class SimulatedNode:
             return
         self.failures.append(reason)
         self.world.counts["process gave up"] += 1
-        if self.damaged and "KRAFT REPLACE" in reason:
-            self.lost = True  # a start does not read the damaged part of the file
-        elif self.troubled:
+        if self.troubled:
             self.world.call_later(RESTART_SECONDS, self._start_again)
 
     def _end(self, start: int) -> None:

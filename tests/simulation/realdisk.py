@@ -18,6 +18,7 @@ from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.node.values import Loaded, Received, Transaction
 from kraft.raft.messages import Entry
 from kraft.raft.ready import Persist
+from kraft.storage.damage import refuse_remembered_damage, remember_damage
 from kraft.storage.errors import StorageError
 from kraft.storage.log.database import LogDatabase
 from kraft.storage.ports import StorageSettings
@@ -109,6 +110,7 @@ class RealStorage:
     def _load(self) -> Loaded:
         identity = self.durable.identity
         directory = SimulatedDirectory(self.files)
+        refuse_remembered_damage(directory)
         self._database = LogDatabase(
             directory,
             node_id=identity.id,
@@ -197,6 +199,10 @@ class RealStorage:
         self.files.cut_at = self.files.steps + dice.randrange(1, dice.choice(STEPS))
         with suppress(PowerCut, StorageError):
             work()
+
+    def remember_damage(self, reason: str) -> None:
+        with suppress(PowerCut):
+            remember_damage(SimulatedDirectory(self.files), reason)
 
     def close(self) -> None:
         """The process has ended; half of the times in a power cut."""

@@ -89,4 +89,20 @@ STORAGE_MUTATIONS = (
         "a bound in bytes holds for entries without data as well",
         test="tests/storage/test_store.py",
     ),
+    Mutation(
+        "damage that a process met is forgotten with it",
+        "kraft/storage/reactor_thread.py",
+        "            remember_damage(self._directory, reason)\n",
+        "",
+        "a start need not read the damaged part, and would run until it meets it again",
+        test="tests/storage/test_remembered_damage.py",
+    ),
+    Mutation(
+        "a start does not ask what processes before it met",
+        "kraft/storage/store.py",
+        "        refuse_remembered_damage(files)\n",
+        "",
+        "a start need not read the damaged part, and would run until it meets it again",
+        test="tests/storage/test_remembered_damage.py",
+    ),
 )

@@ -52,6 +52,11 @@ class Witness:
         self.checkpoints = []
         self.loads = []
         self.deaths = []
+        self.damaged = []
+
+    def died(self, reason, /, *, damaged=False):
+        self.deaths.append(reason)
+        self.damaged.append(damaged)
 
     def committed(self, seconds, entries, size, /):
         assert seconds >= 0
@@ -180,7 +185,7 @@ def open_at(reactor, witness, faulty_vfs):
             node_id=node_id,
             incarnation=lambda: INCARNATION,
             call_in_reactor=reactor.call,
-            fatal=witness.deaths.append,
+            fatal=witness.died,
             observer=witness,
             settings=settings,
             vfs=vfs,

@@ -14,9 +14,11 @@ import pytest
 
 from kraft.storage import access
 from kraft.storage.access import explain_denial, node_files, obstacle
+from kraft.storage.damage import DAMAGE_FILE
 from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE
 from kraft.storage.sqlite import explain
 
+NAMES = (LOG_FILE, "log.db-wal", HIGHWATER_FILE, DAMAGE_FILE, "lock", "ballast", "state-0-1.db")
 OPEN = """
 import sys
 from kraft.storage.directory import prepare_directory
@@ -32,7 +34,7 @@ except StorageError as error:
 def data(tmp_path):
     path = tmp_path / "data"
     path.mkdir(mode=0o700)
-    for name in (LOG_FILE, "log.db-wal", HIGHWATER_FILE, "lock", "ballast", "state-0-1.db", "notes.txt"):
+    for name in (*NAMES, "notes.txt"):
         (path / name).touch(0o600)
     return path
 
@@ -64,7 +66,7 @@ def test_what_is_in_order_is_no_obstacle(data, said):
     assert {path.name for path in node_files(str(data))}.isdisjoint({"notes.txt", "lost+found"})
 
 
-@pytest.mark.parametrize("name", [LOG_FILE, "log.db-wal", HIGHWATER_FILE, "lock", "ballast", "state-0-1.db"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("mode", [0o444, 0o200, 0])
 def test_a_mode_is_named_and_mended_by_the_command(data, said, name, mode):
     path = data / name

@@ -400,5 +400,5 @@ class _Silence:
         pass
 
 
-def _fatal(reason: str, *, outdated: bool = False) -> Any:
+def _fatal(reason: str, *, outdated: bool = False, damaged: bool = False) -> Any:
     raise AssertionError(reason)

@@ -13,7 +13,7 @@ from pathlib import Path
 from kraft.cli.checks.result import OK, PROBLEM, WARNING, CheckResult
 from kraft.cli.checks.subject import Subject, mine
 from kraft.storage.access import mend_mode, node_files, owner_lacks, user_name, wrong_kind
-from kraft.storage.errors import DamagedLog, DirectoryLocked, StorageError
+from kraft.storage.errors import Damaged, DirectoryLocked, StorageError
 from kraft.storage.offline.inspection import Inspection, inspect
 from kraft.storage.ports import StorageSettings
 from kraft.web.findings import DISK_FREE_BYTES
@@ -100,7 +100,7 @@ def _inside(subject: Subject, path: Path) -> Iterator[CheckResult]:
         found = inspect(str(path))
     except DirectoryLocked as error:  # the node was started meanwhile
         yield CheckResult(OK, str(error))
-    except DamagedLog as error:
+    except Damaged as error:
         again = f"KRAFT REPLACE {subject.id} ID HOST PORT, on a running node (docs/recovery.md)"
         yield CheckResult(PROBLEM, str(error), again)
     except StorageError as error:

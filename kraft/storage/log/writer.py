@@ -162,9 +162,10 @@ class LogWriter:
                 pass
             self._database.close()
         except StorageError as error:
-            self._reactor.fail(str(error))
+            self._reactor.fail(error)
         except Exception as error:  # a thread that dies silently would look like a slow disk
-            self._reactor.fail(f"the writer thread failed: {type(error).__name__}: {error}")
+            reason = f"the writer thread failed: {type(error).__name__}: {error}"
+            self._reactor.fail(StorageError(reason))
 
     def _turn(self) -> bool:
         """Wait for commands and carry out all that wait; False after the command to close."""

@@ -14,6 +14,7 @@ import apsw
 from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 from kraft.raft.messages import HardState
 from kraft.storage import migrations
+from kraft.storage.damage import refuse_remembered_damage
 from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import DamagedLog, DirectoryUnusable
 from kraft.storage.lock import DirectoryLock
@@ -39,7 +40,7 @@ class Inspection:
 
 
 def inspect(path: str) -> Inspection | None:
-    """What the directory holds; None when it is not a node's. Raises `StorageError`, such as `DamagedLog`."""
+    """What the directory holds; None when it is not a node's. Raises `StorageError`, such as `Damaged`."""
     directory = RealDirectory(path)
     if not directory.exists(LOG_FILE):
         refuse_leftovers(directory)
@@ -47,6 +48,7 @@ def inspect(path: str) -> Inspection | None:
     prepare_directory(path)
     lock = DirectoryLock(path)
     try:
+        refuse_remembered_damage(directory)
         return _read(directory)
     except OSError as error:
         raise DirectoryUnusable(f"data directory {path}: {error.strerror or error}") from error

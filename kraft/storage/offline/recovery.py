@@ -36,6 +36,7 @@ from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
 from kraft.storage import migrations
+from kraft.storage.damage import forget_damage, remembered_damage
 from kraft.storage.directory import RealDirectory, prepare_directory
 from kraft.storage.errors import DirectoryUnusable, NoSpace, StorageError
 from kraft.storage.lock import DirectoryLock
@@ -90,7 +91,8 @@ class Findings:
     """What a directory holds; `member` is its node, with the address in force; group 0 comes first.
 
     `settled` are the slots that have no owner or several, and what becomes of them; `unsettled` is why that
-    cannot be mended, '' if it can.
+    cannot be mended, '' if it can. `damage` is what a process found damaged while it ran, '' for nothing: it
+    is in none of what was read here.
     """
 
     identity: Identity
@@ -98,6 +100,7 @@ class Findings:
     groups: tuple[GroupFindings, ...]
     settled: tuple[SettledSlots, ...] = ()
     unsettled: str = ""
+    damage: str = ""
 
     @property
     def configuration(self) -> Configuration:
@@ -157,7 +160,8 @@ class Recovery:
         self._settings = settings
         try:
             loaded, rows, settlement = _read(directory, settings, report)
-            self.findings = _findings(loaded, rows, settlement)
+            found = _findings(loaded, rows, settlement)
+            self.findings = replace(found, damage=remembered_damage(directory))
             self._steps = {} if self.findings.unsettled or settlement is None else settlement.steps
         except OSError as error:
             raise DirectoryUnusable(f"{directory.path('')}: {error.strerror or error}") from error
@@ -195,6 +199,7 @@ class Recovery:
             if not database.commit([Transaction(writes, identity)]):
                 raise NoSpace(f"{self._directory.path(LOG_FILE)}: the disk is full")
             database.close()
+            forget_damage(self._directory)
         except BaseException:
             database.abandon()
             raise
