@@ -25,9 +25,7 @@ class Administrator:
     def __init__(
         self, chosen: argparse.Namespace, client: ClusterClient | None = None, *, unknown: str = UNKNOWN
     ) -> None:
-        self._client = client or ClusterClient(
-            servers.chosen(chosen.servers), connect=servers.connector(chosen)
-        )
+        self._client = client or ClusterClient(servers.chosen(chosen), connect=servers.connector(chosen))
         self._unknown = unknown
         self.leader = ""
 

@@ -149,9 +149,7 @@ def _make(chosen: argparse.Namespace, to: Path, key: BackupKey | None) -> int:
     name = image_name(time.time_ns() // 1_000_000) if chosen.name is None else _name(chosen.name)
     with display().busy() as tell:
         tell("waiting for a checkpoint")
-        image = RemoteImage(
-            servers.chosen(chosen.servers), chosen.bytes_per_second, servers.connector(chosen)
-        )
+        image = RemoteImage(servers.chosen(chosen), chosen.bytes_per_second, servers.connector(chosen))
     try:
         archive = Archive.of_cluster(to, image.head.cluster, key)
         with (

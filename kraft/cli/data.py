@@ -99,7 +99,7 @@ def run_del(chosen: argparse.Namespace) -> int:
 def _ask(chosen: argparse.Namespace, words: Sequence[str | bytes], repeatable: bool = False) -> Reply:
     """The reply to one command. Raises Failure for an error."""
     client = ClusterClient(
-        servers.chosen(chosen.servers),
+        servers.chosen(chosen),
         repeatable=(lambda _: True) if repeatable else never,
         connect=servers.connector(chosen),
     )

@@ -5,26 +5,36 @@ An address is one that `address` knows, ID,HOST,PORT as in the Java shell, or th
 
 import argparse
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from kraft.cli import address, tls_options
 from kraft.cli.connection import Address, NodeConnection
 from kraft.cli.failure import Failure
 from kraft.listen_address import join_address, split_address
 
+if TYPE_CHECKING:
+    import ssl
+
 VARIABLE = "KRAFT_SERVERS"
+ASK_SECONDS = 2.0  # for a node in KRAFT_SERVERS to tell its id
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """A client port. `id` is the node's, or the address while it is unknown. `secure`: by a URL with TLS."""
+    """A client port. `id` is the node's, or the address while it is unknown. `secure`: by a URL with TLS.
+
+    `name` is what was typed if that may be the id of a node, '' otherwise.
+    """
 
     id: str
     host: str
     port: int
     secure: bool = False
+    name: str = ""
 
     @property
     def address(self) -> Address:
@@ -48,7 +58,8 @@ def parse(text: str) -> ServerAddress:
     if path.startswith("/"):
         return ServerAddress(path, path, 0)
     found = address.find_client(text)
-    return ServerAddress(str(found), found.host, found.port, tls_options.is_secure(text))
+    name = "" if found.given or re.search(r"[/\[\]]", text) else text.strip()
+    return ServerAddress(str(found), found.host, found.port, tls_options.is_secure(text), name)
 
 
 def server(id_: str, host: str, port: str) -> ServerAddress:
@@ -89,13 +100,43 @@ def declare(
 
 def connector(given: argparse.Namespace) -> Callable[[Address, float], NodeConnection]:
     """How to connect to the nodes: with TLS, if the options or an address ask for it. Raises Failure."""
-    by_url = any(each.secure for each in chosen(given.servers))
-    return partial(NodeConnection.connect, security=tls_options.chosen(given, by_url=by_url))
+    return partial(NodeConnection.connect, security=_security(given))
 
 
-def chosen(given: Iterable[ServerAddress] | None) -> list[ServerAddress]:
-    """The nodes given, or those in KRAFT_SERVERS, or those of a demo. Raises Failure."""
-    return list(given or ()) or from_environment() or list(DEMO)
+def chosen(given: argparse.Namespace) -> list[ServerAddress]:
+    """The nodes given, or those in KRAFT_SERVERS, or those of a demo. Raises Failure.
+
+    A node that is given by its id is looked for in KRAFT_SERVERS.
+    """
+    if given.servers:
+        return [_found(each, given) for each in given.servers]
+    return from_environment() or list(DEMO)
+
+
+def _found(named: ServerAddress, given: argparse.Namespace) -> ServerAddress:
+    """The node with the id `named.name`; `named` if KRAFT_SERVERS has none. Nodes are asked for their ids."""
+    if not named.name:
+        return named
+    known = from_environment()
+    for each in known:
+        if each.id == named.name:
+            return each
+    from kraft.cli.known_port import (
+        KnownPort,
+        recognise,
+    )  # the codec of peers, needed only for the id of a node
+
+    security = _security(given)
+    for each in known:
+        port = recognise(each.address, ASK_SECONDS, security) if each.port else None
+        if isinstance(port, KnownPort) and port.id == named.name:
+            return replace(each, id=named.name)
+    return named
+
+
+def _security(given: argparse.Namespace) -> "ssl.SSLContext | None":
+    by_url = any(each.secure for each in given.servers or from_environment())
+    return tls_options.chosen(given, by_url=by_url)
 
 
 def from_environment() -> list[ServerAddress]:

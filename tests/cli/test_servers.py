@@ -4,8 +4,9 @@ import argparse
 
 import pytest
 
-from kraft.cli import servers
+from kraft.cli import known_port, servers
 from kraft.cli.failure import Failure
+from kraft.cli.known_port import KnownPort
 from kraft.cli.servers import ServerAddress
 
 
@@ -43,14 +44,54 @@ def test_what_is_no_address_is_an_argument_error(text):
         servers.argument(text)
 
 
-def test_the_environment_names_nodes(monkeypatch):
+def chosen(*texts):
+    """What a command asks that was given these addresses, without TLS."""
+    options = {"tls": False, "tls_cacert": None, "tls_cert": None, "tls_key": None}
+    return servers.chosen(argparse.Namespace(servers=[servers.parse(text) for text in texts], **options))
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """The addresses of nodes that were asked for their ids: 10.0.0.7 is K7, and nothing else answers."""
+    monkeypatch.chdir(tmp_path)  # no configuration is at hand
+    found = []
+
+    def recognise(address, _timeout, _security):
+        found.append(address)
+        return KnownPort("client", "K7", "") if address[0] == "10.0.0.7" else "nothing"
+
+    monkeypatch.setattr(known_port, "recognise", recognise)
+    return found
+
+
+def test_the_environment_names_nodes(monkeypatch, asked):
     """The command line comes first, a demo's ports last."""
     monkeypatch.setenv("KRAFT_SERVERS", "10.0.0.1 K2,10.0.0.2,7000")
-    assert [each.address for each in servers.chosen(None)] == [("10.0.0.1", 10011), ("10.0.0.2", 7000)]
-    given = servers.parse("10.0.0.9")
-    assert servers.chosen([given]) == [given]
+    assert [each.address for each in chosen()] == [("10.0.0.1", 10011), ("10.0.0.2", 7000)]
+    assert chosen("10.0.0.9:10011") == [servers.parse("10.0.0.9:10011")]
+    assert asked == []
     monkeypatch.setenv("KRAFT_SERVERS", "x:y")
     with pytest.raises(Failure, match="KRAFT_SERVERS: "):
-        servers.chosen([])
+        chosen()
     monkeypatch.delenv("KRAFT_SERVERS")
-    assert [each.port for each in servers.chosen([])] == [10_011, 10_012, 10_013]
+    assert [each.port for each in chosen()] == [10_011, 10_012, 10_013]
+
+
+def test_an_id_is_looked_for_in_the_environment(monkeypatch, asked):
+    """First where it is written, then by asking; a host may have the same form."""
+    monkeypatch.setenv("KRAFT_SERVERS", "K2,10.0.0.2,7000 10.0.0.6 10.0.0.7:8000 /run/x.sock 10.0.0.8")
+    assert [str(each) for each in chosen("K2")] == ["K2 10.0.0.2:7000"]
+    assert asked == []
+    assert [str(each) for each in chosen(" K7 ")] == ["K7 10.0.0.7:8000"]
+    assert asked == [("10.0.0.2", 7000), ("10.0.0.6", 10011), ("10.0.0.7", 8000)]
+    assert [each.address for each in chosen("db1")] == [("db1", 10011)]
+    for text in ("K7:10011", "redis://K7/", "10011", "K7,10.0.0.9,1"):
+        del asked[:]
+        assert [each.id for each in chosen(text)] == [servers.parse(text).id]
+        assert asked == []
+
+
+def test_without_the_environment_an_id_is_a_host(monkeypatch, asked):
+    monkeypatch.delenv("KRAFT_SERVERS", raising=False)
+    assert [each.address for each in chosen("K7")] == [("K7", 10011)]
+    assert asked == []

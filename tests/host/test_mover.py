@@ -251,21 +251,30 @@ def test_a_move_ends_while_the_step_that_stops_another_one_is_under_way(cluster,
     assert [cluster.host("K1").slots.group_of(slot) for slot in (SLOT, SLOT + 1)] == [0, 1]
 
 
-def test_about_how_many_keys_a_move_has_is_told(cluster):
-    """As many as its share of the slots, until more have arrived."""
+def test_how_many_keys_a_move_has_is_told(cluster):
+    """The leader of the source counts them when it copies: all are of one slot here.
+
+    Before that, and on other nodes, it is as many as the share of the slots, until more have arrived.
+    """
     for number in range(64):
         cluster.write(1, Put(b"{a}%d" % number, b"1"))
     holder(cluster)  # so that the slots are not frozen
     cluster.move(12288, 16383)
-    told = [(0, 32)]
+    source = cluster.leads(1)
+    other = next(id_ for id_ in ("K1", "K2", "K3") if id_ != source)
+    told: dict[str, list[tuple[int, int]]] = {source: [], other: []}
 
     def all_arrived():
-        [move] = cluster.host("K1").moves.status()
-        told.append((move.keys, move.keys_total))
-        return move.keys == 64
+        for id_, lines in told.items():
+            lines += [(move.keys, move.keys_total) for move in cluster.host(id_).moves.status()]
+        return all(lines[-1:] and lines[-1][0] == 64 for lines in told.values())
 
     assert cluster.run(5, all_arrived)
-    assert all(total == max(32, keys) for keys, total in told), told
+    counted = [total for _, total in told[source]]
+    assert counted == sorted(counted)
+    assert set(counted) <= {32, 64}
+    assert (0, 64) in told[source]
+    assert all(total == max(32, keys) for keys, total in told[other]), told
     assert cluster.run(10, cluster.over)
 
 

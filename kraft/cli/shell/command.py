@@ -45,9 +45,10 @@ examples:
   printf 'set a 1\\nget a\\n' | kraft shell        commands from a pipe
   kraft shell -sc "K1,127.0.0.1,10011 K2,127.0.0.1,10012 K3,127.0.0.1,10013"      as the Java shell
 
-An address is HOST:PORT of a client port, HOST, or ID,HOST,PORT. At a terminal replies look as in redis-cli;
-elsewhere they are raw. The history is in $XDG_STATE_HOME/kraft/shell_history, in ~/.local/state by default.
-kraft[shell] installs prompt_toolkit, which adds hints. docs/shell.md explains more.
+An address is HOST:PORT of a client port, HOST, ID,HOST,PORT, or the id of a node, which a configuration at
+hand or $KRAFT_SERVERS has. At a terminal replies look as in redis-cli; elsewhere they are raw. The history is
+in $XDG_STATE_HOME/kraft/shell_history, in ~/.local/state by default. kraft[shell] installs prompt_toolkit,
+which adds hints. docs/shell.md explains more.
 
 exit status: 0 every command succeeded; 1 one failed; 2 wrong usage; 4 the outcome of a command is unknown
 """
@@ -63,6 +64,15 @@ def declare(parser: argparse.ArgumentParser) -> None:
         type=servers.argument,
         metavar="ADDRESS",
         help=f"client ports of nodes (default ${servers.VARIABLE}, or 127.0.0.1:10011 to 10013)",
+    )
+    parser.add_argument(
+        "-s",
+        "--server",
+        type=servers.argument,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="the same, as in the other commands; may be repeated",
     )
     parser.add_argument(
         "-sc", nargs="+", metavar="ID,HOST,PORT", dest="java", help="be the Java shell, with these servers"
@@ -111,7 +121,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Execute what was given, or talk to the person at the terminal. Returns the exit status."""
-    given = parse_servers(chosen.java) if chosen.java else servers.chosen(chosen.servers)
+    chosen.servers = [*chosen.servers, *chosen.server]
+    given = parse_servers(chosen.java) if chosen.java else servers.chosen(chosen)
     if chosen.user:
         ask_for_password(chosen.user)
     typed = not (chosen.words or chosen.file) and sys.stdin.isatty() and sys.stdout.isatty()

@@ -132,11 +132,17 @@ class Moves:
         return SlotState.OWN if table is None else table.within(move.first, move.last)[0].state
 
     def _expected(self, move: PlannedMove) -> int:
-        """About how many keys the slots of a move have: as many for each slot as all that the source has."""
+        """How many keys the slots of a move have.
+
+        The leader of the source counts them while it copies. Elsewhere it is a guess: as many for each slot
+        as all that the source has.
+        """
         replica = self._groups.get(move.source)
         if replica is None:
             return 0
         space, (first, last) = replica.state.machine.keyspace, self._slots.share(move.source)
+        if space.slot_index is not None:
+            return space.slot_index.count(move.first, move.last)
         owned = last - first + 1 if space.slots is None else space.slots.count
         return len(space) * (move.last - move.first + 1) // max(1, owned)
 
