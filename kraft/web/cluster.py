@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from kraft.node.status import MemberStatus
+from kraft.node.status import REMOVED, MemberStatus
 from kraft.telemetry.recent.history import RANGES, TimeRange
 from kraft.web.limits import RANGE_WANTED_SECONDS, ROUND_SECONDS
 from kraft.web.ports import Fetch
@@ -124,8 +124,12 @@ class Cluster:
 
 
 def _others(own: Report) -> list[MemberStatus]:
+    """The members beside this node. A node that was removed has links to none: those it can tell the address
+    of.
+    """
     status = own.status
-    return [member for member in status.members if member.id != status.node]
+    former = status.state == REMOVED
+    return [each for each in status.members if each.id != status.node and (each.http or not former)]
 
 
 def _also(deferred: Deferred[None]) -> Deferred[None]:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from kraft.node.status import (
     FORMING,
     LEADERLESS,
-    REMOVED,
     STANDBY,
     GroupStatus,
     Status,
@@ -54,7 +53,7 @@ def _headline(view: ClusterView, worst: str) -> str:
     serving = [group for group in overview.groups(view) if overview.leader(view, group.group) is not None]
     if not view.own.status.cluster:
         return f"{view.own.status.node} does not belong to a cluster yet"
-    if _left_alone(view):
+    if overview.left_alone(view):
         return f"{view.own.status.node} was removed from its cluster"
     if not serving or not overview.majority(view):
         return "The cluster is not serving"
@@ -72,13 +71,8 @@ def _nodes(count: int) -> str:
     return "1 node answers" if count == 1 else f"{count} nodes answer"
 
 
-def _left_alone(view: ClusterView) -> bool:
-    """Whether the node that is looked at was removed, and no other one tells how the cluster is."""
-    return view.own.status.state == REMOVED and all(report is view.own for report in view.reports)
-
-
 def _all(view: ClusterView) -> Iterator[Finding]:
-    if _left_alone(view):
+    if overview.left_alone(view):
         yield from _node(view, view.own)
         return
     yield from _merged(finding for group in overview.groups(view) for finding in _group(view, group))

@@ -88,7 +88,7 @@ def _sums(view: ClusterView, known: list[GroupStatus]) -> tuple[tuple[str, Child
 def _group(view: ClusterView, known: GroupStatus) -> tuple[tuple[str, Child], ...]:
     group = overview.leader(view, known.group) or known
     return (
-        ("leader", _leader_name(view, group.group) or "none"),
+        ("leader", _leader_name(view, group.group) or ("" if overview.left_alone(view) else "none")),
         ("term", str(group.term)),
         ("tolerance", _tolerance(view, group)),
         ("voters", ", ".join(group.voters)),
@@ -119,6 +119,9 @@ def _facts(facts: Iterable[tuple[str, Child]]) -> Html:
 
 
 def _tolerance(view: ClusterView, group: GroupStatus) -> str:
+    """How many voters may be lost, '' if the node that is looked at has been left alone and cannot know."""
+    if overview.left_alone(view):
+        return ""
     losses = overview.losses_survived(view, group)
     return f"{losses} more" if losses > 0 else "no more" if losses == 0 else "too few left"
 

@@ -67,6 +67,11 @@ def majority(view: ClusterView) -> bool:
     return bool(known) and all(spare_voters(view, group) >= 0 for group in known)
 
 
+def left_alone(view: ClusterView) -> bool:
+    """Whether the node that is looked at was removed, and no other one tells how the cluster is."""
+    return view.own.status.state == REMOVED and all(report is view.own for report in view.reports)
+
+
 def spare_voters(view: ClusterView, group: GroupStatus) -> int:
     """The number of voters that may still fail while a majority remains; negative if too few are up.
 

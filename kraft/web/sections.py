@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from kraft.node.status import SERVING, GroupStatus
+from kraft.node.status import REMOVED, SERVING, GroupStatus
 from kraft.telemetry.recent.history import Traffic
 from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
@@ -121,8 +121,8 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child |
         leader = overview.leader(view, group.group)
         lag, heard = _lag(leader, answer.id)
         yield [
-            name, group.group, state, _role(group), group.term, words.count(group.applied), lag, heard,
-            *process,
+            name, group.group, state, _role(status.state, group), group.term, words.count(group.applied), lag,
+            heard, *process,
         ]  # fmt: skip
     if not status.groups:
         yield [name, words.NOTHING, state, *[words.NOTHING] * 5, *process]
@@ -164,7 +164,9 @@ def _last_report(answer: MemberReport) -> Html:
     return join((away, " last report at ", at, f": {answer.last.status.state}{applied}"))
 
 
-def _role(group: GroupStatus) -> Html | str:
+def _role(state: str, group: GroupStatus) -> Html | str:
+    if state == REMOVED:
+        return words.NOTHING
     if group.role == "leader":
         return _badge("leads", "leader")
     if group.role in _SEARCHES:

@@ -141,6 +141,16 @@ def test_who_was_removed_is_forgotten() -> None:
     assert set(asking.cluster._answers) <= {"K3"}
 
 
+def test_a_node_that_was_removed_asks_those_whose_address_it_can_tell() -> None:
+    """It has links to none, and the others are no news of its own."""
+    asking = Asking()
+    members = (member("K1"), member("K2", http=""), member("K3"))
+    asking.own = report("K1", members=members, state="removed")
+
+    assert asking.round() == ["K3:21/status?full"]
+    assert [answer.id for answer in asking.cluster.view().answers] == ["K1", "K3"]
+
+
 def test_a_longer_range_is_asked_for_at_once_and_while_somebody_looks_at_it() -> None:
     asking = Asking()
     minutes, hour, _ = RANGES

@@ -176,6 +176,20 @@ def test_of_many_groups_only_those_with_a_problem_have_a_row():
     assert "K2 is not well: wrong data" in parts["topology"]
 
 
+def test_a_node_that_was_removed_tells_nothing_that_it_cannot_know():
+    """Who leads, how many more may be lost: it has links to none. It does not look for a leader either."""
+    removed = report("K1", "", state="removed", problem="K1 was removed", group={"role": "precandidate"})
+
+    def shown(*others):
+        seen = view(removed, *others)
+        return set(Outline("".join(map(str, sections(seen, diagnose(seen)).values()))).texts)
+
+    assert {"removed", "voters", "K1, K2, K3"} <= shown()
+    assert not {"looks for a leader", "leader", "tolerance", "too few left"} & shown()
+    others = (without("K1", report(id_, "K2")) for id_ in ("K2", "K3"))
+    assert {"tolerance", "no more"} <= shown(*others)
+
+
 def test_one_group_has_no_number():
     assert not re.search(r"[Gg]roup \d|>groups?</th>", render_page(view(report("K1"))))
 
