@@ -26,9 +26,9 @@ from tests.telemetry.clock import HostClock
          "became leader in term 7"),
         ("role_changed", {"group": 0, "role": "follower", "term": 7, "leader": "K1"}, ""),
         ("configuration_changed", {"group": 1, "voters": ("K1", "K2"), "learners": (), "joint": False},
-         "switched group 1 to the voters K1, K2"),
+         "learned the voters of group 1: K1, K2"),
         ("configuration_changed", {"group": 1, "voters": ("K1",), "learners": ("K4",), "joint": True},
-         "switched group 1 to the voters K1 and the learners K4; the change of the voters is not finished"),
+         "learned the voters of group 1: K1; the learners: K4; the change of the voters is not finished"),
         ("admin_command", {"command": "add"}, "received KRAFT ADD"),
         ("admin_command", {"command": "add", "peer": "K2"}, "received KRAFT ADD, forwarded by K2"),
         ("replica_differs", {"group": 0, "replica": "K3", "index": 9, "decided": False},
@@ -38,7 +38,7 @@ from tests.telemetry.clock import HostClock
         ("snapshot_send_started", {"group": 3, "peer": "K4", "index": 9, "bytes": 1},
          "started to send a snapshot of group 3 to K4"),
         ("configuration_changed", {"group": 0, "voters": ("K1",), "learners": (), "joint": False},
-         "switched the cluster to the voters K1"),
+         "learned the voters of the cluster: K1"),
         ("node_slow", {"cause": "event_loop"},
          "became too slow to lead: its process is held up again and again"),
         ("node_slow", {"cause": "disk", "write_seconds": 3}, "became too slow to lead: its disk is slow"),
@@ -137,14 +137,14 @@ def test_the_first_group_is_named_once_there_is_another() -> None:
         "became leader in term 2",
     ]
     journal.note("configuration_changed", {"group": 0, "voters": ["K1"], "learners": [], "joint": False})
-    assert journal.latest(1)[0].text == "switched group 0 to the voters K1"
+    assert journal.latest(1)[0].text == "learned the voters of group 0: K1"
 
 
 def test_a_cluster_that_is_formed_with_several_groups_names_the_first_at_once() -> None:
     journal = Journal(lambda: 5.0)
     journal.note("cluster_formed", {"cluster": "cafe", "members": 3, "groups": 3})
     journal.note("configuration_changed", {"group": 0, "voters": ["K1"], "learners": [], "joint": False})
-    assert journal.latest(1)[0].text == "switched group 0 to the voters K1"
+    assert journal.latest(1)[0].text == "learned the voters of group 0: K1"
 
 
 def test_the_same_again_is_counted() -> None:

@@ -110,9 +110,9 @@ def _role(fields: Mapping[str, object]) -> str:
 
 def _configuration(fields: Mapping[str, object]) -> str:
     group = str(fields["of_group"]).removeprefix(" of ") or "the cluster"
-    text = f"switched {group} to the voters {_names(fields['voters'])}"
+    text = f"learned the voters of {group}: {_names(fields['voters'])}"
     if fields["learners"]:
-        text += f" and the learners {_names(fields['learners'])}"
+        text += f"; the learners: {_names(fields['learners'])}"
     return text + ("; the change of the voters is not finished" if fields["joint"] is True else "")
 
 
