@@ -21,6 +21,7 @@ from kraft.web.view import ClusterView, MemberReport
 
 WIDTH, HEIGHT, GAP = 132, 54, 12  # of a node, in units of the picture: one is about a pixel on a phone
 MARGIN = 8
+USUAL_NODES = 3
 NAME_CHARACTERS_MAX = 13  # that fit into a node; a longer name is cut in the picture only
 UP, DOWN, SILENT = "up", "down", "silent"
 
@@ -65,6 +66,7 @@ def topology(view: ClusterView) -> Html:
     nodes = list(_nodes(view))
     edges = list(_edges(view, nodes))
     wide, high = _size(len(nodes))
+    shown = max(wide, _size(USUAL_NODES)[0])  # a single node is no larger than one of three
     drawing = element(
         "svg",
         element("title", "Picture of the cluster"),
@@ -72,7 +74,7 @@ def topology(view: ClusterView) -> Html:
         *map(_drawn_edge, edges),
         *map(_drawn_node, nodes),
         role="img",
-        viewBox=f"0 0 {wide} {high}",
+        viewBox=f"{(wide - shown) // 2} 0 {shown} {high}",
         class_=f"topology nodes{len(nodes)}",
     )
     return join((drawing, _legend(edges))) if edges else drawing

@@ -119,6 +119,17 @@ def test_nodes_do_not_touch_and_stay_inside(count):
         assert MARGIN + HEIGHT / 2 - 1 <= y <= high - MARGIN - HEIGHT / 2 + 1
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_single_node_is_drawn_no_larger_than_one_of_three(count):
+    """The picture is as wide as its place, so what it shows has to be as wide as well."""
+    names = [f"K{number}" for number in range(count)]
+    picture = str(topology(view(*(report(name, names[0]) for name in names))))
+    left, _, wide, _ = map(int, re.findall(r'viewBox="([^"]*)"', picture)[0].split())
+    assert wide == max(_size(3)[0], _size(count)[0])
+    middle = sum(x for x, _ in _places(count)) / count
+    assert abs(left + wide / 2 - middle) <= 1
+
+
 def test_a_long_name_is_cut_in_the_picture_only():
     name = "store-in-frankfurt-1"
     picture = topology(view(answer(report(name, leader=name, members=(member(name),)))))
