@@ -2,6 +2,7 @@
 
     python -m tests.simulation.cross_groups 0:200         # these seeds, up to one that fails
     python -m tests.simulation.cross_groups 0:200 moves   # slots move between the groups, and these are split
+    python -m tests.simulation.cross_groups 0:200 replicas   # nodes leave groups and come back
 
 The clients append unique elements to lists in all groups and read them: in transactions over groups, in plain
 writes and reads, in reads over groups, in transactions that watch what they have read, and in those that
@@ -39,6 +40,8 @@ from tests.simulation.fault_kinds import KINDS
 from tests.simulation.move_faults import ACTS, MoveFaults
 from tests.simulation.network import Weather
 from tests.simulation.process import Process
+from tests.simulation.replica_faults import ACTS as REPLICA_ACTS
+from tests.simulation.replica_faults import ReplicaFaults
 from tests.simulation.run import MOVED_SECONDS
 from tests.simulation.slot_owners import moves_left
 from tests.simulation.transactions import elements
@@ -77,7 +80,7 @@ class Client:
     def _ask(self) -> None:
         if self.stopped:
             return
-        processes = [p for p in self.cluster.processes() if len(p.host.groups) == self.cluster.group_count]
+        processes = [p for p in self.cluster.processes() if self._serves(p)]
         if not processes:
             self._think()
             return
@@ -123,6 +126,12 @@ class Client:
             question.steps = ((APPEND, place),)  # one: several commands of a pipeline are not one
             command = AppendValue(homes.key(*place), b"|" + element_of(question, 0).encode())
             self.process.host.write(groups[place[0]], [command], 20, partial(self._written, question))
+
+    def _serves(self, process: Process) -> bool:
+        """Whether a node has replayed its groups; where it leaves some, it serves these through others."""
+        if self.cluster.scattered:
+            return process.ready and 0 in process.host.groups
+        return len(process.host.groups) == self.cluster.group_count
 
     def _ask_again(self, question: Question, process: Process) -> None:
         """Ask with the same token, perhaps without what was watched."""
@@ -358,13 +367,38 @@ class Moves:
         self.next()
 
 
+class Replicas:
+    """Lets nodes leave groups and come back to them all the time."""
+
+    def __init__(self, cluster: SimulatedCluster, random: Random) -> None:
+        self._cluster = cluster
+        self._random = random
+        self.faults = ReplicaFaults(cluster, lambda id_, seconds: None)
+
+    def next(self) -> None:
+        """The next change, in a while."""
+        if not self.faults.over:
+            self._cluster.world.call_later(self._random.expovariate(1.5), self._begin)
+
+    def _begin(self) -> None:
+        kind = self._random.choice(tuple(REPLICA_ACTS))
+        REPLICA_ACTS[kind](self.faults, KINDS[kind].details(self._random, tuple(self._cluster.nodes)))
+        self.next()
+
+
 def in_force(cluster: SimulatedCluster) -> bool:
     """Whether all groups serve, and know transactions, moves of slots, and tokens over groups."""
     groups = [group for p in cluster.processes() for group in p.host.groups.values()]
     led = all(cluster.leaders(group) for group in cluster.groups)
-    return len(groups) == 3 * len(cluster.groups) and led and all(
+    return led and all(_is_whole(cluster, group) for group in cluster.groups) and all(
         group.state.machine.version >= CommitOnce.since for group in groups
     )  # fmt: skip
+
+
+def _is_whole(cluster: SimulatedCluster, group: int) -> bool:
+    """Whether all members of a group have their replicas, and nobody else has one."""
+    holding = {p.id for p in cluster.processes() if group in p.host.groups}
+    return holding == {member.id for member in cluster.checks.committed[group].configuration.members}
 
 
 def unfinished(cluster: SimulatedCluster) -> int:
@@ -379,14 +413,20 @@ def run_moving(seed: int) -> World:
     return run(seed, moving=True)
 
 
-def run(seed: int, *, moving: bool = False) -> World:
+def run_replicas(seed: int) -> World:
+    """As `run`; nodes leave groups and come back to them."""
+    return run(seed, replicas=True)
+
+
+def run(seed: int, *, moving: bool = False, replicas: bool = False) -> World:
     """One run. Raises an AssertionError if a promise is broken."""
     world = World(seed)
     random = world.dice("plan")
     weather = Weather(
         loss=random.choice((0, 0.01, 0.05)), repeat=random.choice((0, 0.05)), ancient=random.choice((0, 0.01))
     )
-    cluster = SimulatedCluster(world, weather, groups=random.choice((2, 3)), moving=moving)
+    groups = random.choice((2, 3))
+    cluster = SimulatedCluster(world, weather, groups=groups, moving=moving, scattered=replicas)
     cluster.start()
     demand(cluster.run(20, partial(in_force, cluster)), "no group serves")
     clients = [Client(cluster, number, world.dice(f"client {number}")) for number in range(CLIENTS)]
@@ -394,14 +434,17 @@ def run(seed: int, *, moving: bool = False) -> World:
         for client in clients:
             client.once = world.dice(f"once of client {client.number}")
     faults, moves = Faults(cluster, world.dice("faults")), Moves(cluster, world.dice("move faults"))
+    comings = Replicas(cluster, world.dice("replica faults"))
     for client in clients:
         client.start()
     faults.next()
     if moving:
         moves.next()
+    if replicas:
+        comings.next()
     cluster.run(SECONDS)
     faults.end()
-    moves.faults.over = True
+    moves.faults.over = comings.faults.over = True
     for client in clients:
         client.stopped = True
     calm = cluster.run(
@@ -416,7 +459,7 @@ def run(seed: int, *, moving: bool = False) -> World:
     lists = {}
     for home in range(cluster.homes.count):
         group = cluster.homes.group(cluster.processes()[0].host, home)
-        [leader] = [p for p in cluster.processes() if p.host.groups[group].raft.state.leads][:1]
+        [leader] = [p for p in cluster.processes() if p.id in cluster.leaders(group)][:1]
         keyspace = leader.host.groups[group].state.machine.keyspace
         found = {name: elements(keyspace.get(cluster.homes.key(home, name))) for name in LISTS}
         lists.update({name_of((home, name)): value for name, value in found.items()})
@@ -425,11 +468,11 @@ def run(seed: int, *, moving: bool = False) -> World:
     return world
 
 
-def search(seeds: range, *, moving: bool = False) -> tuple[int, str] | None:
+def search(seeds: range, *, moving: bool = False, replicas: bool = False) -> tuple[int, str] | None:
     """The first seed that fails, and how; None if none does."""
     for seed in seeds:
         try:
-            run(seed, moving=moving)
+            run(seed, moving=moving, replicas=replicas)
         except Exception as failure:
             return seed, repr(failure)
     return None
@@ -437,6 +480,7 @@ def search(seeds: range, *, moving: bool = False) -> tuple[int, str] | None:
 
 if __name__ == "__main__":
     first, last = map(int, sys.argv[1].split(":"))
-    found = search(range(first, last), moving="moves" in sys.argv[2:])
+    wanted = sys.argv[2:]
+    found = search(range(first, last), moving="moves" in wanted, replicas="replicas" in wanted)
     sys.stdout.write(f"seed {found[0]}: {found[1]}\n" if found else f"{last - first} seeds, no failure\n")
     sys.exit(found is not None)

@@ -4,6 +4,8 @@ import pytest
 
 from kraft.node.values import Identity, LastReplica, Transaction
 from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
+from tests.serializability import DONE
+from tests.simulation import cross_groups
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.durable_state import DurableState
 from tests.simulation.network import Weather
@@ -32,6 +34,15 @@ def test_a_member_that_destroys_its_replica_is_found():
     assert cluster.run(20, lambda: all(cluster.checks.committed[group].entries for group in (0, 1)))
     with pytest.raises(Violation, match="K2 has destroyed its replica of group 1"):
         replaced(cluster.nodes["K2"].durable, LastReplica(UNNUMBERED, held=False))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("seed", "moving"), [(801_004, True), (800_000, False)])
+def test_transactions_over_groups_meet_nodes_without_some_of_them(seed, moving):
+    counts = cross_groups.run(seed, moving=moving, replicas=True).counts
+    assert counts["replica_left"] > 3
+    assert counts["replica_begun"] > 1
+    assert counts[DONE] > 50
 
 
 @pytest.mark.timeout(300)
