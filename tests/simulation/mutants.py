@@ -3,7 +3,8 @@
     python -m tests.simulation.mutants                    # all of them, on two cores; prints the table
     python -m tests.simulation.mutants --only "orphans"   # mutations whose names contain this
 
-The seed that docs/simulation.md names for a mutation is tried first, then those from 0.
+The seed or the test that docs/simulation.md names for a mutation is tried first, then the seeds from 0, or
+the whole file of the test.
 
 An import hook plants a mutation in the memory of a separate process by changing the source of one module; the
 files stay unchanged. A line that is not in the source, or is there twice, is an error: the list must follow
@@ -22,7 +23,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -134,25 +135,40 @@ class Failures:
             self.name = report.nodeid.partition("::")[2].partition("[")[0]
 
 
-def failed_test(file: str) -> str:
-    """The name of the first test of `file` that fails in this process, "" if none does."""
+def failed_test(file: str, likely: str = "") -> str:
+    """The name of the first test of `file` that fails in this process, "" if none does.
+
+    The `likely` one, if it has a name, runs first; there need not be a test of that name any more.
+    """
     failed = Failures()
-    with redirect_stdout(io.StringIO()):
-        pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-n", "0", file], plugins=[failed])
+    for tests in ([f"{file}::{likely}"] if likely else []) + [file]:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-n", "0", tests], plugins=[failed])
+        if failed.name:
+            break
     return failed.name
 
 
 def documented() -> dict[str, list[int]]:
     """The seed that found each mutation last, by its name: the table in docs/simulation.md."""
+    return {name: [int(seed)] for name, seed in _rows(r"seed (\d+)")}
+
+
+def documented_tests() -> dict[str, str]:
+    """The test that found each mutation last, by its name."""
+    return dict(_rows(r"`(test_\w+)`"))
+
+
+def _rows(found: str) -> list[tuple[str, str]]:
     page = (ROOT / "docs/simulation.md").read_text()
-    rows = re.findall(r"^\| (.+?) \| `[\w/]+\.py` \| seed (\d+) \|", page, re.MULTILINE)
-    return {name: [int(seed)] for name, seed in rows}
+    return re.findall(rf"^\| (.+?) \| `[\w/]+\.py` \| {found} \|", page, re.MULTILINE)
 
 
 def search(mutation: Mutation, seeds: Iterable[int]) -> dict[str, Any]:
     """Try seeds until one finds the mutation, which is planted, or its test."""
     if mutation.test:
-        return {"seed": None, "test": failed_test(mutation.test)}
+        likely = documented_tests().get(mutation.name, "")
+        return {"seed": None, "test": failed_test(mutation.test, likely)}
     from kraft.kv.errors import BrokenInvariant
     from kraft.peerwire.errors import WireError
     from kraft.raft.errors import InvariantViolation

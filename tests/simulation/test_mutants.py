@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants import mutated, planted, search, searched
+from tests.simulation.mutants import documented_tests, failed_test, mutated, planted, search, searched
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.test_schedules import REGRESSIONS
 
@@ -83,3 +83,16 @@ def test_a_process_of_its_own_finds_one_as_well():
     """As `tox -e mutants` plants them."""
     found = searched(next(m for m in MUTATIONS if m.name == QUICK[1][0]))
     assert found["seed"] is not None, found
+
+
+@pytest.mark.parametrize(
+    ("likely", "found"), [("", "test_first"), ("test_second", "test_second"), ("test_gone", "test_first")]
+)
+def test_the_likely_test_runs_before_the_others(tmp_path, likely, found):
+    file = tmp_path / f"test_failures_with_{likely}.py"  # a module is imported once
+    file.write_text("def test_first():\n    assert 0\n\n\ndef test_second():\n    assert 0\n")
+    assert failed_test(str(file), likely) == found
+
+
+def test_the_page_names_the_test_of_each_mutation_that_tests_find():
+    assert {mutation.name for mutation in MUTATIONS if mutation.test} <= documented_tests().keys()
