@@ -18,11 +18,14 @@ from tests.simulation.network_faults import NetworkFaults
 from tests.simulation.node import Backup, SimulatedNode
 from tests.simulation.operator import Operator
 from tests.simulation.plan import Fault, Plan
+from tests.simulation.process import Process
 from tests.simulation.replica_faults import ACTS as REPLICA_ACTS
 from tests.simulation.replica_faults import ReplicaFaults
 
 DAY_MS = 86_400_000
 ROLL_SECONDS = 1.0  # between two nodes of a rolling upgrade
+LOGGED_SECONDS = 1.0  # in which a leader logs a change that it was told to make
+LOOK_SECONDS = 0.0001  # between two looks at its log: less than a message takes
 LAST_UPGRADE_SECONDS = 3.0  # after the others, when everything heals
 
 
@@ -327,12 +330,23 @@ class Faults(NetworkFaults):
         return self._operator.remove(self._victim(details), details["fewest"])
 
     def cut_off(self, details: Details) -> bool:
-        """Cut off a leader that has just logged a membership change: its successor undoes the change."""
+        """Cut off a leader as soon as it has logged a membership change: its successor undoes the change."""
         leader = self._leader()
         if leader is None or not self._operator.change_alone(leader, demote=details["demote"]):
             return False
-        self.block(details, (path for path in self._paths() if leader.id in path))
+        self._cut_off_once_logged(leader, details, self._world.now + LOGGED_SECONDS)
         return True
+
+    def _cut_off_once_logged(self, leader: Process, details: Details, until: float) -> None:
+        """The leader asks group 0 first, so it logs the change some messages later."""
+        if self._over or self._cluster.nodes[leader.id].process is not leader:
+            return
+        states = [group.raft.state for group in leader.host.groups.values()]
+        if any(state.leads and state.configuration_index > state.commit for state in states):
+            self.block(details, (path for path in self._paths() if leader.id in path))
+        elif self._world.now < until:
+            again = partial(self._cut_off_once_logged, leader, details, until)
+            self._world.call_later(LOOK_SECONDS, again)
 
     def transfer_cut_off(self, details: Details) -> bool:
         """Cut off a leader after it has sent TimeoutNow, so that it does not learn about its successor."""
