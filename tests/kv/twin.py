@@ -27,6 +27,8 @@ EQUALITIES = (Comparison.EQUAL, Comparison.DIGEST_EQUAL)
 
 
 class Twin:
+    """One keyspace. It is long, but a reader who doubts a rule finds all of them in one place."""
+
     def __init__(self) -> None:
         self.data: dict[bytes, tuple[bytes, int, int]] = {}  # value, revision, expiry
         self.revision = 0

@@ -1,4 +1,4 @@
-"""The fault "change cut off" does what it is for: a successor undoes a change that only one leader has logged."""
+"""The fault "change cut off" does what it is for: a successor undoes a change that one leader alone has."""
 
 import pytest
 
