@@ -59,7 +59,7 @@ class SimulatedCluster:
         self.skew_ms = 0.0  # the largest initial error of a node's wall clock
         self.timely = True  # no successful delivery or work takes long
         self.network = Network(world, weather)
-        self.network.on_refused = self._link_refused
+        self.network.connections.on_refused = self._link_refused
         self.durable_states: dict[str, DurableState] = {}  # by incarnation
         members = {f"K{n}": address_of(n) for n in range(1, nodes + 1)}
         configurations = {

@@ -1,4 +1,4 @@
-"""The links between simulated nodes: greetings, batches in the production codec, and network faults.
+"""The network between simulated nodes: batches in the production codec, and network faults.
 
 A link is a connection. While it is up, consensus messages may still be lost, repeated, delayed and reordered,
 which is more than TCP does. Forwarded requests are never repeated, because a connection does not repeat them
@@ -7,7 +7,7 @@ and the layers above rely on that. A blocked path may drop one direction only; a
 
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 from kraft.peerwire import codec
 from kraft.peerwire.messages import Forward, ForwardReply, WaitingForward
 from kraft.raft.messages import Urgency
+from tests.simulation.connections import NOTICE_DELAY, Connections, Path, pair_of
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
-    from tests.simulation.process import Process
+    pass
 
-CONNECT_DELAY = (0.001, 0.1)
-NOTICE_DELAY = (0.05, 3.0)  # until both ends give up a silent path
 RELEASE_SECONDS = 0.01  # in which an unclogged path delivers everything it held, in no order
 QUEUE_BYTES = 1_000  # of bulk that waits for a narrow path before more is refused
 PART_SECONDS = 0.05  # between two parts of a batch that a narrow path delivers
@@ -31,7 +30,6 @@ WIDE_BYTES = 1 << 20  # the window of any other path
 OLD_MESSAGES = 64  # batches kept to be delivered again much later
 FORWARDED = frozenset((Forward, WaitingForward, ForwardReply))
 
-Path = tuple[str, str]  # from, to
 Directories = tuple[str, ...]  # incarnations of both ends
 # Each batch belongs to a numbered connection. An old batch may arrive by any connection between the same
 # directories: a greeting tells a new directory from an old one, so nothing passes from one to the other.
@@ -88,128 +86,18 @@ class Network:
     def __init__(self, world: World, weather: Weather) -> None:
         self.world = world
         self.weather = weather
-        self.processes: dict[str, Process] = {}
-        self.on_refused: Callable[[str, str], None] = lambda id_, reason: (
-            None
-        )  # nodes that refuse a link to this node, and why
         self._dice = world.dice("links")
         self._path_dice: dict[Path, Random] = {}
-        self._links: dict[Path, int] = {}  # smaller and larger id -> connection number
-        self._dialling: set[Path] = set()  # pairs that are about to retry
-        self._connections = 0
         self._blocked: Counter[Path] = Counter()  # paths that deliver nothing
         self._clogged: Counter[Path] = Counter()  # paths that hold everything back
         self._held: dict[Path, list[tuple[bytes, int, Belonging]]] = {}
         self._slow: dict[Path, float] = {}  # the most extra seconds of a batch
         self._rates: dict[Path, float] = {}  # of narrow paths, in bytes per second
         self._windows: dict[str, dict[str, int]] = {}  # by node, as long as its links and rates stay the same
+        self.connections = Connections(world, self._dice, self._blocked, self._windows.clear)
         self._queues: dict[Path, Queue] = {}
         self._halving: set[Path] = set()  # pairs whose next batch arrives by half, and nothing after it
         self._old: list[tuple[Path, bytes, int, Directories]] = []
-
-    # -- connections
-
-    def started(self, process: "Process") -> None:
-        """A process has started: connect it to every node that wants a link to it."""
-        self.processes[process.id] = process
-        for other in sorted(self.processes):
-            if other != process.id:
-                self._dial(*pair_of(process.id, other))
-
-    def wanted(self, process: "Process", peer: str, moved: bool) -> None:
-        """`process` wants a permanent link to `peer`, at a new address if the peer `moved`."""
-        pair = pair_of(process.id, peer)
-        if moved and pair in self._links and not self._at_home(process.id, peer):
-            self._drop_later(pair, self._links[pair], closed=True)
-        self._dial(*pair)
-
-    def introduce(self, process: "Process", peer: str, address: str) -> None:
-        """`process` dials `peer` at `address` once."""
-        pair = pair_of(process.id, peer)
-
-        def knock() -> None:
-            other = self.processes.get(peer)
-            mine = self.processes.get(process.id) is process
-            if not mine or other is None or other.address != address or pair in self._links:
-                return
-            if not self._broken(pair) and not process.clock.paused and not other.clock.paused:
-                self._greet(*pair)
-
-        self.world.call_later(self._dice.uniform(*CONNECT_DELAY), knock)
-
-    def _at_home(self, one: str, two: str) -> bool:
-        """Whether `one` dials the current address of `two`."""
-        process, other = self.processes.get(one), self.processes.get(two)
-        return process is not None and other is not None and process.addresses.get(two) == other.address
-
-    def died(self, process: "Process") -> None:
-        """Close the connections of a dead process, as far as the paths deliver that."""
-        del self.processes[process.id]
-        for pair in sorted(p for p in self._links if process.id in p):
-            self._close(pair, process.id)
-
-    def _close(self, pair: Path, dead: str) -> None:
-        number = self._unlink(pair)
-        other = self.processes.get(pair[0] if pair[1] == dead else pair[1])
-        if other is None:
-            return
-        heard = not self._blocked.get((dead, other.id), 0)
-        delay = self._dice.uniform(*((0.0005, 0.01) if heard else NOTICE_DELAY))
-        down = partial(other.clock.run, partial(other.link_down, dead, number, closed_by_peer=heard))
-        self.world.call_later(delay, down)
-
-    def _unlink(self, pair: Path) -> int:
-        self._windows.clear()
-        return self._links.pop(pair)
-
-    def _dial(self, one: str, two: str) -> None:
-        self.world.call_later(self._dice.uniform(*CONNECT_DELAY), lambda: self._connect(one, two))
-
-    def _connect(self, one: str, two: str) -> None:
-        """The node with the smaller id dials."""
-        a, b = self.processes.get(one), self.processes.get(two)
-        if a is None or b is None or (one, two) in self._links or not self._at_home(one, two):
-            return
-        if (one, two) in self._dialling:
-            return
-        if self._broken((one, two)) or a.clock.paused or b.clock.paused:
-            self._dial_again(one, two, 0.2)
-        elif not self._greet(one, two):
-            self._dial_again(one, two, 1.0)
-
-    def _dial_again(self, one: str, two: str, seconds: float) -> None:
-        self._dialling.add((one, two))
-
-        def again() -> None:
-            self._dialling.discard((one, two))
-            self._connect(one, two)
-
-        self.world.call_later(seconds, again)
-
-    def _greet(self, one: str, two: str) -> bool:
-        a, b = self.processes[one], self.processes[two]
-        hello_a, hello_b = a.host.peer_receiver.hello(), b.host.peer_receiver.hello()
-        refusals = {two: a.host.peer_receiver.check(hello_b), one: b.host.peer_receiver.check(hello_a)}
-        if any(refusals.values()):
-            if (reason := refusals[two]) is not None:
-                b.host.peer_receiver.refused(hello_a, reason)
-            if (reason := refusals[one]) is not None:
-                a.host.peer_receiver.refused(hello_b, reason)
-            self.world.counts["link refused"] += 1
-            self.world.note(f"refused {one} {two} {list(refusals.values())}")
-            for id_, reason in refusals.items():
-                if reason:
-                    self.on_refused(id_, reason)
-            return False
-        self._connections += 1
-        self._links[(one, two)] = self._connections
-        self._windows.clear()
-        a.link_up(two, self._connections, hello_b)
-        b.link_up(one, self._connections, hello_a)
-        return True
-
-    def _broken(self, pair: Path) -> bool:
-        return self._blocked.get(pair, 0) > 0 or self._blocked.get(pair[::-1], 0) > 0
 
     # -- faults
 
@@ -218,17 +106,17 @@ class Network:
         for path in paths:
             self._blocked[path] += 1
             pair = pair_of(*path)
-            number = self._links.get(pair)
+            number = self.connections.links.get(pair)
             if number is not None:
                 delay = self._dice.uniform(*NOTICE_DELAY)
-                self.world.call_later(delay, lambda p=pair, n=number: self._give_up(p, n))  # type: ignore[misc]
+                self.world.call_later(delay, lambda p=pair, n=number: self.connections.give_up(p, n))  # type: ignore[misc]
 
     def unblock(self, paths: Iterable[Path]) -> None:
         """Undo one `block` of these paths."""
         for path in paths:
             if self._blocked.get(path, 0):
                 self._blocked[path] -= 1
-                self._dial(*pair_of(*path))
+                self.connections.dial(*pair_of(*path))
 
     def clog(self, path: Path) -> None:
         """Hold back everything that is sent on this path."""
@@ -264,7 +152,7 @@ class Network:
         if found is not None:
             return found
         found = self._windows[id_] = {}
-        for pair in sorted(self._links):
+        for pair in sorted(self.connections.links):
             if id_ in pair:
                 peer = pair[0] if pair[1] == id_ else pair[1]
                 rate = self._rates.get((id_, peer))
@@ -274,8 +162,8 @@ class Network:
     def reset(self, one: str, two: str) -> None:
         """Break the connection; batches in flight are lost."""
         pair = pair_of(one, two)
-        if pair in self._links:
-            self._drop(pair, closed=self._dice.random() < 0.5)
+        if pair in self.connections.links:
+            self.connections.drop(pair, closed=self._dice.random() < 0.5)
             self.world.counts["connection reset"] += 1
 
     def halve(self, one: str, two: str) -> None:
@@ -288,7 +176,7 @@ class Network:
         paths = [path for pair in pairs for path in (pair, pair[::-1])]
         blocked, clogged, slow = self._blocked, self._clogged, self._slow
         bad = any(blocked.get(path) or clogged.get(path) or slow.get(path) for path in paths)
-        return not bad and all(pair in self._links and pair not in self._halving for pair in pairs)
+        return not bad and all(pair in self.connections.links and pair not in self._halving for pair in pairs)
 
     def heal(self) -> None:
         """Undo all path faults."""
@@ -300,40 +188,16 @@ class Network:
         self._rates.clear()
         self._windows.clear()
         self._halving.clear()
-        ids = sorted(self.processes)
+        ids = sorted(self.connections.processes)
         for place, one in enumerate(ids):
             for two in ids[place + 1 :]:
-                self._dial(one, two)
-
-    def close(self, one: str, two: str) -> None:
-        """Close the link of a node; a new one is dialled."""
-        pair = pair_of(one, two)
-        self._drop_later(pair, self._links.get(pair), closed=True)
-
-    def _drop_later(self, pair: Path, number: int | None, closed: bool) -> None:
-        def drop() -> None:
-            if number is not None and self._links.get(pair) == number:
-                self._drop(pair, closed)
-
-        self.world.call_later(0, drop)
-
-    def _give_up(self, pair: Path, number: int) -> None:
-        if self._links.get(pair) == number and self._broken(pair):
-            self._drop(pair, closed=False)
-
-    def _drop(self, pair: Path, closed: bool) -> None:
-        number = self._unlink(pair)
-        for mine, theirs in (pair, pair[::-1]):
-            process = self.processes.get(mine)
-            if process is not None:
-                process.clock.run(partial(process.link_down, theirs, number, closed_by_peer=closed))
-        self._dial(*pair)
+                self.connections.dial(one, two)
 
     # -- messages
 
     def send(self, sender: str, to: str, messages: Messages) -> bool:
         path, pair = (sender, to), pair_of(sender, to)
-        number = self._links.get(pair)
+        number = self.connections.links.get(pair)
         if number is None:
             return False
         if pair in self._halving:
@@ -360,7 +224,9 @@ class Network:
         messages, number = queue.take()
         rate = self._rates.get(path)
         seconds = len(codec.encode(messages)) / rate if rate else 0.0  # type: ignore[arg-type]
-        if self._links.get(pair_of(*path)) != number:  # what waited for a connection is lost with it
+        if (
+            self.connections.links.get(pair_of(*path)) != number
+        ):  # what waited for a connection is lost with it
             self.world.call_later(0, lambda: self._transmit(path, queue))
             return
 
@@ -398,7 +264,7 @@ class Network:
         if half and not self._blocked.get(path, 0):
             self._arrive(path, codec.encode(half), len(half), number)  # type: ignore[arg-type]
         self.world.counts["connection reset"] += 1
-        self._drop_later(pair, number, closed=False)
+        self.connections.drop_later(pair, number, closed=False)
 
     def _dice_of(self, path: Path) -> Random:
         dice = self._path_dice.get(path)
@@ -414,7 +280,7 @@ class Network:
             self._deliver_later(old_path, old_data, old_count, directories, self._dice_of(old_path))
 
     def _directories(self, path: Path) -> Directories:
-        live = [self.processes.get(id_) for id_ in path]
+        live = [self.connections.processes.get(id_) for id_ in path]
         return tuple("" if p is None else p.host.peers.formation.identity.incarnation for p in live)
 
     def _deliver_later(self, path: Path, data: bytes, count: int, belongs: Belonging, dice: Random) -> None:
@@ -429,8 +295,8 @@ class Network:
 
     def _arrive_in_part(self, path: Path, number: int) -> None:
         sender, to = path
-        process = self.processes.get(to)
-        current = self._links.get(pair_of(sender, to)) == number
+        process = self.connections.processes.get(to)
+        current = self.connections.links.get(pair_of(sender, to)) == number
         if process is not None and current and not (self._blocked.get(path, 0) or self._clogged.get(path, 0)):
             self.world.counts["part of a batch delivered"] += 1
             process.clock.run(lambda: process.host.peer_receiver.receiving(sender))
@@ -440,19 +306,14 @@ class Network:
             self._held.setdefault(path, []).append((data, count, belongs))
             return
         sender, to = path
-        connection = self._links.get(pair_of(sender, to))
+        connection = self.connections.links.get(pair_of(sender, to))
         here = connection if type(belongs) is int else self._directories(path)
         if connection is None or belongs != here or self._blocked.get(path, 0):
             return
-        process = self.processes.get(to)
+        process = self.connections.processes.get(to)
         if process is not None:
             world = self.world
             world.counts["batch delivered"] += 1
             world.counts["message delivered"] += count
             world.note(f"{sender}>{to} {len(data)} {zlib.crc32(data):08x}")
             process.clock.run(partial(process.received, sender, data))
-
-
-def pair_of(one: str, two: str) -> Path:
-    """The link between two nodes, regardless of direction."""
-    return (one, two) if one < two else (two, one)

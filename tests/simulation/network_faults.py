@@ -5,8 +5,8 @@ from itertools import combinations
 from typing import Any
 
 from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.connections import Path
 from tests.simulation.fault_kinds import Details
-from tests.simulation.network import Path
 from tests.simulation.process import Process
 
 

@@ -208,7 +208,7 @@ class SimulatedNode:
         process.clock.dead = True
         process.disk.crash()
         self.medium.close()
-        if process.id in self._cluster.network.processes:
-            self._cluster.network.died(process)
+        if process.id in self._cluster.network.connections.processes:
+            self._cluster.network.connections.died(process)
         for hear in self._cluster.on_crash:
             hear(process)

@@ -110,7 +110,7 @@ class Process:
     def start(self) -> None:
         def started() -> None:
             self.ready = True
-            self._network.started(self)
+            self._network.connections.started(self)
             for peer, address in self.host.peers.first_peers.items():
                 self.connect(peer, address)
 
@@ -130,20 +130,20 @@ class Process:
         return self._network.windows(self.id)
 
     def greet_again(self, peer: str) -> None:
-        self._network.close(self.id, peer)
+        self._network.connections.close(self.id, peer)
 
     def connect(self, peer: str, address: str) -> None:
         if peer != self.id and self.addresses.get(peer) != address:
             moved = peer in self.addresses
             self.addresses[peer] = address
-            self._network.wanted(self, peer, moved)
+            self._network.connections.wanted(self, peer, moved)
 
     def introduce(self, peer: str, address: str) -> None:
-        self._network.introduce(self, peer, address)
+        self._network.connections.introduce(self, peer, address)
 
     def disconnect(self, peer: str) -> None:
         self.addresses.pop(peer, None)
-        self._network.close(self.id, peer)
+        self._network.connections.close(self.id, peer)
 
     def received(self, peer: str, data: bytes) -> None:
         messages = codec.decode(data)
@@ -152,7 +152,7 @@ class Process:
         if self._checks.understood(self, plain):
             self.host.peer_receiver.received(peer, messages)
         else:  # an older program takes such bytes for garbage
-            self._network.close(self.id, peer)
+            self._network.connections.close(self.id, peer)
 
     def link_up(self, peer: str, number: int, hello: Hello) -> None:
         """As with real links, a link that is replaced goes down first, even if its end is noticed later."""
