@@ -162,14 +162,15 @@ def test_a_prepare_waits_for_a_frozen_slot(source):
     assert AWAY in source.machine.keyspace.transactions.locks.exclusive, reply
 
 
-def test_what_came_after_a_command_for_a_slot_that_has_gone_goes_with_it(source):
+@pytest.mark.parametrize("after", [(Put(HERE, b"2"),), (Put(HERE, b"2"), Put(AWAY, b"3"))], ids=len)
+def test_what_came_after_a_command_for_a_slot_that_has_gone_goes_with_it(source, after):
     """Sent again for another group, the first of them must not come after the others."""
     source.freeze()
     source.release()
-    source.ask(Put(AWAY, b"1"), Put(HERE, b"2"), Put(AWAY, b"3"))
+    source.ask(Put(AWAY, b"1"), *after)
     free = source.hold(HERE)  # while they are on their way
     source.turn()
-    assert source.done == [[CommandFailure.NOT_OWNER] * 3]
+    assert source.done == [[CommandFailure.NOT_OWNER] * (1 + len(after))]
     source.apply(free)
     source.turn()
     assert source.machine.keyspace.get(HERE) == b"h"
