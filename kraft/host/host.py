@@ -109,8 +109,8 @@ class Host:
         self._spread = LeaderSpread(self.groups, self.peers, self.transfers, sleep.wake)
         self.moves = Moves(config, self.groups, self._context, self.transactions, self.indexes, sleep.wake)
         self.memory = DataMemory(self.groups, sleep, background)
-        self._placer = Placer(groups, self._context, self.transactions, self.read, background)
         known = elsewhere.directory
+        self._placer = Placer(groups, known, self._context, self.transactions, self.read, background)
         plans = (MovePlanner(self.moves, slots, clock, self.read), self._placer.commands)
         self._admin = AdminExecutor(
             groups, known, self._context, self.transfers, images, plans, sleep.wake, self.read, first

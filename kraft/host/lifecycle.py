@@ -13,7 +13,7 @@ from kraft.host.group.group import Group
 from kraft.host.group_builder import GroupBuilder
 from kraft.host.membership.quorum_obstacle import election_obstacle, slow_obstacle
 from kraft.host.persistence import RETRY_SECONDS
-from kraft.host.replicas import Replicas
+from kraft.host.replicas import NEVER_HELD, Replicas
 from kraft.host.requests.early_requests import EarlyRequests
 from kraft.node.status import (
     FENCED,
@@ -197,7 +197,7 @@ class Lifecycle:
         """Join the cluster that has added this node. Its log is empty at first; the leader fills it."""
         identity = self._peers.formation.invited(invitation)
         if identity is not None:
-            self._begin(_Start(identity, beginning.EMPTY, joins=True))
+            self._begin(_Start(identity, beginning.EMPTY, joins=True, first_only=invitation.first_only))
 
     def _form(self, identity: Identity | None) -> None:
         """Make the new identity durable, together with the first entry of every group."""
@@ -209,8 +209,10 @@ class Lifecycle:
     def _begin(self, start: "_Start") -> None:
         if not (self._writing or self._peers.formation.formed):  # by another attempt, while this one waited
             self._writing = True
-            writes = tuple((id_, start.beginning.persist) for id_ in range(start.identity.groups))
-            self._context.disk.commit(Transaction(writes, start.identity), partial(self._begun, start))
+            writes = tuple((id_, start.beginning.persist) for id_ in start.held)
+            replicas = tuple((id_, NEVER_HELD) for id_ in start.lacked)
+            transaction = Transaction(writes, start.identity, replicas)
+            self._context.disk.commit(transaction, partial(self._begun, start))
 
     def _begun(self, start: "_Start", durable: bool) -> None:
         """The node belongs to the cluster from the moment when the disk says so."""
@@ -229,7 +231,8 @@ class Lifecycle:
             observer.event("cluster_joined", cluster=cluster, members=members)
         else:
             observer.event("cluster_formed", cluster=cluster, members=members, groups=identity.groups)
-        restored = dict.fromkeys(range(identity.groups), start.beginning.restored)
+        self.replicas.note_never(start.lacked)
+        restored = dict.fromkeys(start.held, start.beginning.restored)
         self._start_groups(_Replay(restored, clock.seconds(), None))
         clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
 
@@ -335,11 +338,25 @@ def _named(groups: Sequence[Group]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """A new identity, and how every group begins. `joins`: the cluster exists, and has added this node."""
+    """A new identity, and how every group begins. `joins`: the cluster exists, and has added this node.
+
+    `first_only`: the node has a replica of group 0 at first, and gets others with their first messages.
+    """
 
     identity: Identity
     beginning: Beginning
     joins: bool
+    first_only: bool = False
+
+    @property
+    def held(self) -> range:
+        """The groups that begin."""
+        return range(1 if self.first_only else self.identity.groups)
+
+    @property
+    def lacked(self) -> range:
+        """The groups of which the node has no replica at first."""
+        return range(len(self.held), self.identity.groups)
 
 
 @dataclass(slots=True)

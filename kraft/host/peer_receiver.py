@@ -24,8 +24,10 @@ from kraft.peerwire.messages import (
     Message,
     NodeCondition,
     Numbered,
+    ReplicaMessage,
 )
 from kraft.raft.errors import InvariantViolation
+from kraft.raft.membership.replica_number import UNNUMBERED
 
 
 class PeerReceiver:
@@ -113,7 +115,7 @@ class PeerReceiver:
                     if id_ in asleep:
                         self._hibernation.wake((id_,))
                     groups[id_].received(peer, message)
-                else:
+                elif not self._begun(id_, message):
                     self._elsewhere.received(peer, id_, message)
         except InvariantViolation as error:
             self._context.broken(error)
@@ -153,6 +155,16 @@ class PeerReceiver:
         elif isinstance(message, NodeCondition) and self._peers.conditions.received(peer, message):
             self._hibernation.wake_all()
             self._beats.condition_changed()
+
+    def _begun(self, id_: int, message: Message) -> bool:
+        """Whether a message without numbers begins the first replica that this node has of a group."""
+        replicas = self._lifecycle.replicas
+        if not isinstance(message, ReplicaMessage) or not self._lifecycle.may_begin(id_):
+            return False
+        if not begins(Numbered(message, UNNUMBERED, UNNUMBERED), replicas.number(id_)):
+            return False
+        replicas.begin(id_, UNNUMBERED)
+        return True
 
     def _numbered(self, peer: str, id_: int, message: Numbered) -> None:
         """Take a message for one of the replicas that this node has, had or is to have of a group."""

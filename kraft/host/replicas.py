@@ -4,11 +4,13 @@ The node may leave a group and stay in the cluster. Its replica is destroyed whe
 is without it: by its own log, or because the leader says so. What is left is its number, which the same
 transaction notes. Late messages for it are ignored after that. A request for a replica with a higher number
 begins that one, empty; one that is still here is destroyed first, and the request will be repeated.
+A node that joins a cluster may begin with group 0 alone: of the other groups it notes that it `NEVER` had a
+replica, so that the first request for one begins it, also for one without a number.
 
 Group 0 is never left: who leaves it leaves the cluster, and then all data stays where it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -19,12 +21,13 @@ from kraft.node.errors import NotOwner
 from kraft.node.values import LastReplica, Loaded, Transaction
 from kraft.peerwire.hello import WIRE_REPLICAS
 from kraft.peerwire.messages import Dismissal, MembershipQuestion
-from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
+from kraft.raft.membership.replica_number import NEVER, UNNUMBERED, ReplicaNumber
 
 LOOK_SECONDS = 1.0  # between two looks at which replicas have left
 ASK_LOOKS = 5  # of them, between two questions about one group; each look asks about a part of the groups
 ASK_TIMEOUTS = 4  # election timeouts without a leader, after which a replica asks whether it is a member
 RETRY_SECONDS = 1.0  # after the disk was full
+NEVER_HELD = LastReplica(NEVER, held=False)
 
 
 class GroupKeeper(Protocol):
@@ -70,6 +73,10 @@ class Replicas:
         last = self._last.get(group)
         ends = group in self._ending or group in self._writing
         return ends or (last is not None and not last.held)
+
+    def note_never(self, groups: Iterable[int]) -> None:
+        """The node has joined its cluster without a replica of these groups, as the disk has noted."""
+        self._last |= dict.fromkeys(groups, NEVER_HELD)
 
     def begin(self, id_: int, number: ReplicaNumber) -> None:
         """Begin the replica `number` of a group, which is higher than that of any before."""

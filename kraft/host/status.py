@@ -17,9 +17,8 @@ from kraft.host.slots import SlotMap
 from kraft.host.transactions.transactions import Transactions
 from kraft.kv.ledger import LedgerKind
 from kraft.kv.slot_map import static_ranges
-from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
-from kraft.peerwire.messages import NodeCondition
-from kraft.raft.membership.configuration import NOBODY
+from kraft.node.status import ElsewhereStatus, GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.peerwire.messages import GroupPlace, NodeCondition
 
 
 def node_status(
@@ -50,7 +49,9 @@ def node_status(
         client=config.client.advertise,
         http=peers.http_address(identity.id),
         uptime_seconds=context.clock.seconds() - started_at,
-        members=member_statuses(peers, groups, tick_seconds, placement.replication),
+        members=member_statuses(
+            peers, groups, placer.view.places().values(), tick_seconds, placement.replication
+        ),
         groups=tuple(
             group_status(groups[id_], tick_seconds, transactions, moves, slots)
             for id_, slots in sorted(owned_slots(context.slots, groups).items())
@@ -72,6 +73,10 @@ def node_status(
         misplaced_groups=placer.misplaced,
         settling=placement.settling,
         leaving=placement.leaving,
+        elsewhere=tuple(
+            ElsewhereStatus(id_, place.leader, place.term, place.members, place.voters)
+            for id_, place in placer.view.elsewhere().items()
+        ),
     )
 
 
@@ -178,10 +183,15 @@ def replica_statuses(group: Group, tick_seconds: float) -> tuple[ReplicaStatus, 
 
 
 def member_statuses(
-    peers: Peers, groups: Mapping[int, Group], tick_seconds: float, replication: int
+    peers: Peers,
+    groups: Mapping[int, Group],
+    places: Collection[GroupPlace],
+    tick_seconds: float,
+    replication: int,
 ) -> tuple[MemberStatus, ...]:
     """Every member as this node sees it: of the groups that it leads, the longest silence and largest lag.
 
+    `places` are all groups whose members are known, with those that the node has no replica of.
     With a `replication` other than 0 so many nodes vote in each group, and a voter votes in some of them.
     """
     contacts: dict[str, float] = {}
@@ -191,8 +201,9 @@ def member_statuses(
             contacts[replica.id] = max(contacts.get(replica.id, 0.0), replica.last_contact_seconds)
             if replica.lag is not None:
                 lags[replica.id] = max(lags.get(replica.id, 0), replica.lag)
-    configurations = [group.raft.state.configuration for group in groups.values()] or [NOBODY]
+    configurations = [group.raft.state.configuration for group in groups.values()]
     joining = {each.id for configuration in configurations for each in configuration.joining}
+    joining.update(each.id for place in places for each in place.coming)
     votes = any if replication else all
     own = peers.formation.identity.id
     return tuple(
@@ -202,7 +213,7 @@ def member_statuses(
             peer=member.peer,
             client=peers.client_address(member.id),
             http=peers.http_address(member.id),
-            voter=votes(member.id in configuration.electors for configuration in configurations),
+            voter=bool(places) and votes(member.id in place.voters for place in places),
             connected=member.id == own or member.id in peers.connected,
             last_contact_seconds=contacts.get(member.id),
             lag_entries=lags.get(member.id),
@@ -210,7 +221,8 @@ def member_statuses(
             machine_version=peers.supported_by(member),
             announced=peers.announced_by(member.id),
             zone=peers.zone(member.id),
-            votes=sum(member.id in configuration.electors for configuration in configurations),
+            votes=sum(member.id in place.voters for place in places),
+            replicas=sum(member.id in place.members for place in places),
         )
         for member in peers.formation.members
     )

@@ -270,7 +270,37 @@ class SetVoters(msgspec.Struct, frozen=True, array_like=True, tag=33):
     force: bool = False
 
 
-GroupChange = MembershipChange | SetVoters
+class PlaceReplica(msgspec.Struct, frozen=True, array_like=True, tag=35):
+    """Give `node`, a member of the cluster, a replica of `group`, which has the voters `before`.
+
+    It votes once it has caught up, in the place of the voter `replaces`, whose replica then leaves; '': in
+    addition. The result is 'OK' once it is on its way. No client sends it.
+    """
+
+    group: int
+    before: tuple[str, ...]
+    node: str
+    replaces: str
+    force: bool = False
+
+
+class DropReplica(msgspec.Struct, frozen=True, array_like=True, tag=36):
+    """Take the replica of `node`, which has no vote, out of `group`, which has the voters `before`.
+
+    `coming`: it is on its way to a vote. No client sends it.
+    """
+
+    group: int
+    before: tuple[str, ...]
+    node: str
+    coming: bool = False
+    force: bool = False
+
+
+ReplicaChange = SetVoters | PlaceReplica | DropReplica
+"""What the placement asks of the leader of one group."""
+
+GroupChange = MembershipChange | ReplicaChange
 """What the leader of one group can change of its members."""
 
 
@@ -329,7 +359,7 @@ AdminCommand = (
     | CheckpointLoan
     | SlotChange
     | CreateGroups
-    | SetVoters
+    | ReplicaChange
     | PlacementChange
 )
 LOCAL = (
@@ -344,17 +374,19 @@ CHECKPOINTING = (TakeSnapshot, Verify, Reseed, PinCheckpoint)  # these wait for 
 # These do the same when they are carried out again, so the next leader gets them when one is lost.
 REPEATABLE = (Rehearse, TakeSnapshot, Verify, Reseed)
 DONE = "DONE"  # the result of a rehearsal where the members are as the command wants them
-SILENT = (
+SILENT = (  # too many of them to be logged
     ReadImage,
     CloseImage,
     HoldProposals,
     LogHeldMarker,
     SetVoters,
+    PlaceReplica,
+    DropReplica,
     PinCheckpoint,
     ReadCheckpoint,
     KeepCheckpoint,
     CloseCheckpoint,
-)  # too many of them to be logged
+)
 AdminResult = str | int | list[object] | dict[str, object]
 AdminOutcome = AdminResult | Exception
 AdminDone = Callable[[AdminOutcome], None]
@@ -398,6 +430,8 @@ _NAMES: dict[type, str] = {
     ShowReplication: "replication",
     RebalanceReplicas: "rebalance replicas",
     SetVoters: "voters",
+    PlaceReplica: "place replica",
+    DropReplica: "drop replica",
 }
 _encode = msgspec.msgpack.Encoder().encode
 _command = msgspec.msgpack.Decoder(AdminCommand)

@@ -58,6 +58,7 @@ class MemberStatus:
     announced: str = ""
     zone: str = ""
     votes: int = 0
+    replicas: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,17 @@ class GroupStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ElsewhereStatus:
+    """A group of which this node has no replica, as `members` of it tell: where its clients are served."""
+
+    group: int
+    leader: str
+    term: int
+    members: tuple[str, ...]
+    voters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The node as a whole.
 
@@ -220,7 +232,8 @@ class Status:
     `map_version` goes up with every move that took place, from 0. With a `replication` other than 0 the
     cluster places votes itself: so many nodes vote in each group; `misplaced_groups` cannot get the voters
     that they should have, which only the leader of group 0 counts. While `settling`, votes are moved until
-    all nodes have about as many; the nodes `leaving` hand over theirs.
+    all nodes have about as many; the nodes `leaving` hand over theirs. `groups` are those that the node has a
+    replica of, `elsewhere` the others that it knows.
     """
 
     node: str
@@ -252,3 +265,10 @@ class Status:
     misplaced_groups: int = 0
     settling: bool = False
     leaving: tuple[str, ...] = ()
+    elsewhere: tuple[ElsewhereStatus, ...] = ()
+
+    @property
+    def holders(self) -> dict[int, frozenset[str]]:
+        """The members of each group that is known, by group id: they have a replica, or are to get one."""
+        here = {g.group: frozenset((*g.voters, *g.learners, *g.target_voters)) for g in self.groups}
+        return here | {each.group: frozenset(each.members) for each in self.elsewhere}

@@ -267,6 +267,8 @@ def _is_place_of_group(m: peer.GroupPlace) -> bool:
         and 1 <= m.version <= NUMBER_MAX
         and 0 < len(m.members) <= 2 * MEMBERS_MAX  # of a joint configuration
         and all(map(_is_text, (m.leader, *m.members)))
+        and set(m.voters) <= set(m.members)
+        and all(each.id in m.members and len(each.replaces) <= TEXT_MAX for each in m.coming)
     )
 
 

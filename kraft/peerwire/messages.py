@@ -6,7 +6,7 @@ above to hosts.
 """
 
 from kraft.raft import messages as raft
-from kraft.raft.membership.configuration import Base, Member
+from kraft.raft.membership.configuration import Base, Joining, Member
 from kraft.raft.membership.replica_number import ReplicaNumber
 from kraft.raft.messages import PeerMessage, Urgency
 
@@ -105,13 +105,17 @@ class SnapshotChunk(PeerMessage, frozen=True, array_like=True, tag=38, gc=False)
 
 
 class Invitation(PeerMessage, frozen=True, array_like=True, tag=40, gc=False):
-    """The receiver is a member now: `cluster` is the cluster's id, `founders` its bootstrap members."""
+    """The receiver is a member now: `cluster` is the cluster's id, `founders` its bootstrap members.
+
+    `first_only`: it begins with group 0 alone, and gets replicas of other `groups` with their first messages.
+    """
 
     to_node = True
 
     cluster: str
     founders: tuple[Member, ...]
     groups: int
+    first_only: bool = False
 
 
 class Admin(PeerMessage, frozen=True, array_like=True, tag=41, gc=False):
@@ -246,7 +250,9 @@ class GroupPlace(PeerMessage, frozen=True, array_like=True, tag=56, gc=False):
     """Tells a node that is no member of a group who leads that, as the sender's replica knows.
 
     `term` is the replica's, and `leader` leads in it; `configuration` is the index of the configuration in
-    force there, which has these `members`. `version` is the machine version in force. Only peers that speak
+    force there, which has these `members`. `version` is the machine version in force. For plans of the
+    placement there are the `voters`, with those of a joint configuration, the `coming`, new replicas that are
+    to vote, and whether the members are `changing` in another way. Only peers that speak
     `hello.WIRE_REPLICAS` get it.
     """
 
@@ -257,6 +263,9 @@ class GroupPlace(PeerMessage, frozen=True, array_like=True, tag=56, gc=False):
     leader: str
     members: tuple[str, ...]
     version: int
+    voters: tuple[str, ...] = ()
+    coming: tuple[Joining, ...] = ()
+    changing: bool = False
 
 
 class ReadKeys(PeerMessage, frozen=True, array_like=True, tag=57, gc=False):

@@ -19,6 +19,7 @@ from kraft.kv.slots import slot_of
 from kraft.node import admin
 from kraft.peerwire.hello import WIRE_REPLICAS, Hello
 from kraft.peerwire.messages import GroupPlace, ReadKeys
+from kraft.raft.membership.configuration import Configuration, Member
 from tests.host.scattered import HOLDER, LACKING, Scattered
 from tests.server.groups import key_in, keys_in
 from tests.simulation.process import Process
@@ -430,8 +431,7 @@ class Posts:
 
 
 def replica(id_, leader="K1", members=("K1", "K2")):
-    everyone = [SimpleNamespace(id=member) for member in members]
-    configuration = SimpleNamespace(everyone=everyone)
+    configuration = Configuration.of_voters(tuple(Member(id_, id_ * 16, id_) for id_ in members))
     raft = SimpleNamespace(term=1, leader=leader, configuration=configuration, configuration_index=1)
     machine = SimpleNamespace(version=7)
     return SimpleNamespace(id=id_, raft=SimpleNamespace(state=raft), state=SimpleNamespace(machine=machine))

@@ -173,6 +173,7 @@ BY_TYPE = {
         st.text("0123456789abcdef", min_size=1, max_size=32),
         NAMES.map(lambda names: tuple(member(name) for name in sorted(names))),
         st.integers(1, GROUPS_MAX),
+        st.booleans(),
     ),
     Admin: st.builds(Admin, NUMBER, NUMBER, st.binary(min_size=1, max_size=50)),
     AdminReply: st.builds(AdminReply, NUMBER, st.booleans(), st.binary(max_size=50)),
@@ -185,13 +186,20 @@ BY_TYPE = {
         st.lists(st.tuples(st.integers(0, GROUP_MAX), NUMBER, NUMBER), max_size=3).map(tuple),
         st.lists(st.integers(0, GROUP_MAX), max_size=3).map(tuple),
     ),
-    GroupPlace: st.builds(
-        GroupPlace,
-        TERM,
-        TERM,
-        st.sampled_from("abc"),
-        NAMES.map(tuple),
-        TERM,
+    GroupPlace: NAMES.map(tuple).flatmap(
+        lambda names: st.builds(
+            GroupPlace,
+            TERM,
+            TERM,
+            st.sampled_from("abc"),
+            st.just(names),
+            TERM,
+            st.sets(st.sampled_from(names)).map(sorted).map(tuple),
+            st.lists(st.builds(Joining, st.sampled_from(names), st.sampled_from(["", "a"])), max_size=2).map(
+                tuple
+            ),
+            st.booleans(),
+        )
     ),
     ReadKeys: st.lists(KEY | st.integers(1, KIND_MAX), max_size=3).flatmap(
         lambda names: st.builds(

@@ -288,7 +288,8 @@ class FakeHost:
             GroupStatus(
                 group=n, role="leader" if self.leaders[n] == self.id else "follower", term=3,
                 leader=self.leaders[n], first_index=1, last_index=9, commit=8, applied=7, voters=("K1", "K2"),
-                learners=(), keys=len(machine.keyspace), expiring_keys=0, expired_keys=0,
+                learners=tuple(id_ for id_ in self.addresses if id_ not in ("K1", "K2")),
+                keys=len(machine.keyspace), expiring_keys=0, expired_keys=0,
                 dataset_bytes=machine.keyspace.bytes, revision=0, pending_proposals=0,
                 replicas=self._replicas(n),
             )

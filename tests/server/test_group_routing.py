@@ -1,10 +1,12 @@
 """Redirection, roles and slots at the client port of a cluster with several groups."""
 
+from dataclasses import replace
 from typing import Any
 
 from kraft.config.values import ClientConfig
 from kraft.kv.slot_map import MapState, static_ranges
 from kraft.kv.slots import slot_of
+from kraft.node.status import ElsewhereStatus
 from kraft.server.commands.command import all_specs
 from kraft.server.commands.table import TABLE
 from kraft.server.commands.tips import TIPS
@@ -91,6 +93,36 @@ def test_a_leader_of_anything_is_never_listed_as_a_replica() -> None:
     assert b" slave " + lines[0].split()[0] in lines[2]
     assert b"cluster_state:ok\r\n" in client.run("CLUSTER", "INFO")
     assert b"cluster_size:2\r\n" in client.run("CLUSTER", "INFO")
+
+
+def test_only_nodes_with_a_replica_are_listed_for_a_range() -> None:
+    """K3 and K4 lead nothing. K3 has a replica of group 0, and K4 of group 1, which this node lacks."""
+    port, client = redirecting("K1", "K2", "K2")
+    port.host.addresses |= {"K3": "127.0.0.1:10013", "K4": "127.0.0.1:10014"}
+    whole = port.host.status()
+    lacked = ElsewhereStatus(1, "K2", 9, ("K2", "K4"), ("K2", "K4"))
+    groups = tuple(replace(g, learners=("K3",) if g.group == 0 else ()) for g in whole.groups if g.group != 1)
+    port.host.node_changed = {"groups": groups, "elsewhere": (lacked,)}
+    slots = client.run("CLUSTER", "SLOTS")
+    ports = [int(line[1:]) for line in slots.split(b"\r\n") if line.startswith(b":1001")]
+    assert ports == [10011, 10013, 10012, 10014, 10012]
+    shards = client.run("CLUSTER", "SHARDS")
+    assert shards.count(b"$7\r\nreplica\r\n") == 1, "K4 has not all that K2 leads"
+    lines = client.run("CLUSTER", "NODES").split(b"\n")[1:5]
+    ids = [line.split()[0] for line in lines]
+    assert b" slave " + ids[0] in lines[2]
+    assert b" slave " + ids[1] in lines[3]
+    assert b" 9 connected" in lines[1], "the term of a group elsewhere"
+
+
+def test_a_node_without_a_replica_of_any_range_is_a_master_without_slots() -> None:
+    port, client = redirecting("K1", "K2", "K2")
+    port.host.addresses["K3"] = "127.0.0.1:10013"
+    groups = tuple(replace(group, learners=()) for group in port.host.status().groups)
+    port.host.node_changed = {"groups": groups}
+    line = client.run("CLUSTER", "NODES").split(b"\n")[3]
+    assert b" master - " in line
+    assert line.rstrip().endswith(b" connected")
 
 
 def test_a_group_without_a_leader_is_told() -> None:

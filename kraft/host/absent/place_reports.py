@@ -11,8 +11,32 @@ from kraft.host.turns import Turns
 from kraft.peerwire.hello import WIRE_REPLICAS, Hello
 from kraft.peerwire.messages import GroupPlace
 from kraft.raft.membership.configuration import Configuration
+from kraft.raft.membership.replica_number import UNNUMBERED
 
 _Known = tuple[int, str, Configuration, int]  # term, leader, configuration, machine version
+
+
+def place_of(group: Group) -> GroupPlace:
+    """Where a group is, as its replica here knows."""
+    state = group.raft.state
+    configuration = state.configuration
+    coming = tuple(each for each in configuration.joining if _has_number(configuration, each.id))
+    settled = bool(configuration.members) and not configuration.joint and coming == configuration.joining
+    return GroupPlace(
+        state.term,
+        state.configuration_index,
+        state.leader,
+        tuple([member.id for member in configuration.everyone]),
+        group.state.machine.version,
+        configuration.electors,
+        coming,
+        changing=not settled,
+    )
+
+
+def _has_number(configuration: Configuration, id_: str) -> bool:
+    member = configuration.member(id_)
+    return member is not None and member.number != UNNUMBERED
 
 
 class PlaceReports:
@@ -69,7 +93,6 @@ class PlaceReports:
             return
         others = [peer for peer in peers if peer not in members]
         if others:
-            version = group.state.machine.version
-            place = GroupPlace(state.term, state.configuration_index, state.leader, members, version)
+            place = place_of(group)
             for peer in others:
                 self._turns.post(peer, group.id, place)

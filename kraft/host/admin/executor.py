@@ -40,6 +40,7 @@ from kraft.node.admin import (
     CreateGroups,
     Demote,
     Drain,
+    DropReplica,
     GroupChange,
     HoldProposals,
     KeepCheckpoint,
@@ -47,6 +48,7 @@ from kraft.node.admin import (
     MembershipChange,
     PinCheckpoint,
     PlacementChange,
+    PlaceReplica,
     Promote,
     ReadCheckpoint,
     Readdress,
@@ -135,8 +137,19 @@ class AdminExecutor:
         else:
             ClusterCommand(groups, ask, done).ask_all(command)
 
-    def _change_all(self, groups: int, until: float, command: MembershipChange, done: AdminDone) -> None:
-        """Change the members of so many groups before `until` (monotonic seconds)."""
+    def _change_all(
+        self,
+        groups: int,
+        until: float,
+        command: MembershipChange,
+        done: AdminDone,
+        *,
+        first_only: bool = False,
+    ) -> None:
+        """Change the members of so many groups, or of group 0 alone, before `until` (monotonic seconds)."""
+        if first_only:
+            self._ask(until, 0, command, done)
+            return
         ask, count_ = partial(self._ask, until), partial(self._creation.count, until)
         own = next((group.raft.state.id for group in self._groups.values()), "")
         ClusterChange(command, ask, count_, own, self._slots, done).begin(groups)
@@ -320,7 +333,10 @@ class AdminExecutor:
             done("OK")
 
     _DO: ClassVar[dict[type, Callable[["AdminExecutor", Group, Any, AdminDone], None]]] = {
-        **dict.fromkeys((Add, Remove, Promote, Demote, Readdress, Replace, SetVoters), _change_members),
+        **dict.fromkeys(
+            (Add, Remove, Promote, Demote, Readdress, Replace, SetVoters, PlaceReplica, DropReplica),
+            _change_members,
+        ),
         Rehearse: _rehearse,
         TransferLeadership: _transfer,
         StepDown: _transfer_to_best,

@@ -28,6 +28,7 @@ from kraft.node.admin import (
     AdminOutcome,
     GroupChange,
     MembershipChange,
+    PlaceReplica,
     Readdress,
     Replace,
 )
@@ -35,6 +36,7 @@ from kraft.node.errors import AdminRefused, NotLeader, Stopping, Uncertain
 from kraft.node.ports import Clock
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading
 from kraft.raft.membership import changes
+from kraft.raft.membership.changes import replica_of
 from kraft.raft.membership.configuration import NOBODY, Configuration, Member
 from kraft.raft.raft import Raft
 
@@ -134,10 +136,13 @@ class MembershipChanges:
         node = f" {hello.incarnation}" if hello is not None else ""
         if not self._idle:  # what is not committed may still be undone, and is not done
             return "OK" + node
-        if targets.is_reached(current, command, hello):
+        elsewhere = bool(self._group) and self._peers.moves_replicas
+        if targets.is_reached(current, command, hello) or (
+            elsewhere and not targets.concerns(current, command)
+        ):
             return DONE + node
         try:
-            target = targets.rehearsed(current, command, hello)
+            target = targets.rehearsed(current, command, hello, self._lacking(current, command))
         except ChangeRefused as error:
             return AdminRefused(str(error))
         risk = None if command.force else quorum_safety.risk(current, target, self._health.replicas)
@@ -276,6 +281,12 @@ class MembershipChanges:
             member = self._admit(current, command, now)
             if member is None:
                 return None
+        elif isinstance(command, PlaceReplica):
+            if not self._peers.moves_replicas:
+                raise ChangeRefused("replicas with numbers need a later machine version")
+            member = self._peers.member(command.node)
+            if member is None or command.node not in self._peers.connected:
+                raise ChangeRefused(f"{self._raft.state.id} leads and has no link to {command.node}")
         elif isinstance(command, Readdress):
             targets.check_address(command.address)
         target = targets.target(current, command, member)
@@ -291,7 +302,7 @@ class MembershipChanges:
 
         A learner that takes the place of another member is a member already, and is not dialled.
         """
-        spare = targets.spare(current, command)
+        spare = targets.spare(current, command) or self._lacking(current, command)
         if spare is not None:
             return spare
         if not self._admission.under_way:
@@ -299,6 +310,18 @@ class MembershipChanges:
             targets.check_newcomer(current, command, self._peers.hello_of(id_))
             self._admission.begin(id_, command.address, now)
         return self._admission.greeted(now, force=command.force)
+
+    def _lacking(self, current: Configuration, command: MembershipChange) -> Member | None:
+        """A member of the cluster without a replica of this group, which is to take the place of another one.
+
+        As with one that has a replica, the command names no address.
+        """
+        if not (isinstance(command, Replace) and self._group and self._peers.moves_replicas):
+            return None
+        node = self._peers.member(command.new)
+        if command.address or command.new == command.old or node is None or current.member(node.id):
+            return None
+        return replica_of(node)
 
     # -- promotion ------------------------------------------------------------------------------------
 

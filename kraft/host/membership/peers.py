@@ -11,11 +11,13 @@ from kraft.host.membership.conditions import Conditions
 from kraft.host.membership.formation import Formation
 from kraft.host.membership.united import united
 from kraft.host.ports import HostObserver, Network
+from kraft.kv.versions import REPLICA_NUMBERS
 from kraft.node.ports import Clock
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import NOBODY, Configuration, Member
 
+REPLICAS_MOVE = False  # until all that needs every group on every node is gone
 SEEK_SECONDS = 3.0  # without a leader: between two calls to the members without a link
 PARTING_SECONDS = 5.0  # until a removed node loses its link: it learns of its removal by its last entry
 
@@ -27,6 +29,7 @@ class Peers:
     * `removed`: this node is no member any more, so that open links are no reason to serve clients.
     * `left_first_group`: group 0 has members, and this node is none of them: it leaves the cluster.
     * `unformed` are the peers that greeted before they had formed, and have sent nothing since.
+    * `placed`: the cluster places votes and replicas itself, as the leader of group 0 has found.
     * `failures` has why the last attempt to dial a node failed, while it has no link.
     * `conditions` has what this node and its peers report about themselves.
     * `network` exists from `start` on.
@@ -46,7 +49,7 @@ class Peers:
         self.formation = formation
         self.hellos: dict[str, Hello] = {}
         self.connected: set[str] = set()
-        self.removed = self.left_first_group = False
+        self.removed = self.left_first_group = self.placed = False
         self.unformed: set[str] = set()
         self.failures: dict[str, str] = {}
         self.conditions = Conditions()
@@ -86,6 +89,15 @@ class Peers:
             groups=self.formation.groups,
             zone=config.node.zone,
         )
+
+    @property
+    def moves_replicas(self) -> bool:
+        """Whether nodes may have replicas of some groups only."""
+        return REPLICAS_MOVE and self.formation.version.in_force >= REPLICA_NUMBERS
+
+    def member(self, node: str) -> Member | None:
+        """The member of the cluster with this id."""
+        return next((member for member in self.formation.members if member.id == node), None)
 
     @property
     def first_peers(self) -> dict[str, str]:

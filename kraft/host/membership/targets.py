@@ -4,8 +4,10 @@ from kraft.config.kinds import Address, NodeId
 from kraft.node.admin import (
     Add,
     Demote,
+    DropReplica,
     GroupChange,
     MembershipChange,
+    PlaceReplica,
     Promote,
     Readdress,
     Remove,
@@ -36,27 +38,67 @@ def target(current: Configuration, command: GroupChange, member: Member | None) 
     if isinstance(command, Readdress):
         return changes.readdressed(current, command.id, command.address)
     if isinstance(command, SetVoters):
-        if current.voters != command.before:
-            raise ChangeRefused(f"the voters are {', '.join(current.voters)} by now")
+        _check_voters(current, command.before)
         return changes.voting(current, command.voters)
+    if isinstance(command, PlaceReplica) and member is not None:
+        return _with_replica(current, command, member)
+    if isinstance(command, DropReplica):
+        return _without_replica(current, command)
     raise TypeError(f"{type(command).__name__} needs the node that it brings in")
 
 
-def rehearsed(current: Configuration, command: MembershipChange, hello: Hello | None) -> Configuration:
+def _with_replica(current: Configuration, command: PlaceReplica, node: Member) -> Configuration:
+    _check_voters(current, command.before)
+    if command.replaces and command.replaces not in current.voters:
+        raise ChangeRefused(f"{command.replaces} has no vote whose place {node.id} could take")
+    if current.joining:
+        raise ChangeRefused(f"{current.joining[0].id} is on its way to a vote: wait until it has it")
+    return changes.replica_added(current, node, joining=True, replaces=command.replaces)
+
+
+def _without_replica(current: Configuration, command: DropReplica) -> Configuration:
+    _check_voters(current, command.before)
+    if command.node in current.voters:
+        raise ChangeRefused(f"{command.node} votes, and its replica is needed")
+    if command.coming != any(each.id == command.node for each in current.joining):
+        on = "not on its way" if command.coming else "on its way"
+        raise ChangeRefused(f"{command.node} is {on} to a vote by now")
+    return changes.replica_removed(current, command.node)
+
+
+def _check_voters(current: Configuration, before: tuple[str, ...]) -> None:
+    if current.voters != before:
+        raise ChangeRefused(f"the voters are {', '.join(current.voters)} by now")
+
+
+def rehearsed(
+    current: Configuration, command: MembershipChange, hello: Hello | None, member: Member | None = None
+) -> Configuration:
     """`current` after `command`, as far as can be known before the node that it brings in has greeted.
 
-    `hello` is the greeting of that node if it has a link already. Raises `ChangeRefused`.
+    `hello` is the greeting of that node if it has a link already; `member` is it if it is known. Raises
+    `ChangeRefused`.
     """
     if isinstance(command, Readdress):
         check_address(command.address)
     if not isinstance(command, Add | Replace):
         return target(current, command, None)
-    member = spare(current, command)
+    member = member or spare(current, command)
     if member is None:
         check_newcomer(current, command, hello)
         incarnation = "unknown yet" if hello is None else hello.incarnation
         member = Member(newcomer(command), incarnation, command.address)
     return target(current, command, member)
+
+
+def concerns(current: Configuration, command: MembershipChange) -> bool:
+    """Whether the group of `current` has a member that `command` names.
+
+    If not, there is nothing to do there where nodes have replicas of some groups only, except for `Add`.
+    """
+    if isinstance(command, Replace):
+        return current.member(command.old) is not None or current.member(command.new) is not None
+    return isinstance(command, Add) or current.member(command.id) is not None
 
 
 def is_reached(current: Configuration, command: MembershipChange, hello: Hello | None) -> bool:

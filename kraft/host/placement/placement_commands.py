@@ -5,6 +5,7 @@ The node that is asked lets group 0 log what is wanted. The leader of group 0 th
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -51,10 +52,18 @@ _LEADERLESS = (
     "majority of a group is lost for good, only a restore or `kraft recover` helps"
 )
 VOTERS_SAFE = 3  # the fewest of which one may be lost
+COPYING = (
+    "{id} leaves: {count} of its replicas are still being copied to other nodes. Repeat the command when "
+    "KRAFT REPLICATION shows that it has no votes"
+)
 CHANGES = "somebody else has changed the placement meanwhile: repeat the command"
 
-Proceed = Callable[[MembershipChange, AdminDone], None]
-Wanted = Callable[[PlacementState], ChangePlacement]
+
+class Proceed(Protocol):
+    """Changes the members of all groups, or of group 0 alone."""
+
+    def __call__(self, command: MembershipChange, done: AdminDone, *, first_only: bool = False) -> None:
+        """Carry out `command`. `done` gets the outcome."""
 
 
 class PlacementCommands:
@@ -143,7 +152,7 @@ class PlacementCommands:
         self, command: RebalanceReplicas, state: PlacementState, done: AdminDone, plan: ReplicaPlan
     ) -> None:
         told: list[object] = [
-            {"group": step.group, "voters": list(step.before), "to": list(step.voters)} for step in plan.steps
+            {"group": move.group, "voters": list(move.before), "to": list(move.voters)} for move in plan.moves
         ]
         if command.dry or not told:
             done(told)
@@ -197,7 +206,8 @@ class PlacementCommands:
         elif isinstance(command, Promote | Demote) or (isinstance(command, Add) and command.learner):
             done(AdminRefused(OWN if state.replication else RETURNING))
         elif isinstance(command, Add):  # it gets its votes by a rebalancing, not in all groups
-            proceed(Add(command.id, command.address, learner=True, force=command.force), done)
+            learner = Add(command.id, command.address, learner=True, force=command.force)
+            proceed(learner, done, first_only=self._view.peers.moves_replicas)
         elif isinstance(command, Remove) and not command.force and command.id in self._view.members:
             until = self._clock.seconds() + LOOK_SECONDS
             self._rehearse(command, state, until, proceed, done)
@@ -227,7 +237,7 @@ class PlacementCommands:
         """Plan without a node that is to be removed, and change nothing yet."""
         without = replace(state, leaving=(*state.leaving, command.id))
         planned = partial(self._leave, command, state, until, proceed, done)
-        self._view.plan(without, len(self._view.groups), balance=False, done=planned)
+        self._view.plan(without, self._view.slots.groups, balance=False, done=planned)
 
     def _leave(
         self,
@@ -241,7 +251,7 @@ class PlacementCommands:
         """Let other nodes have the votes of the node, if all of them can be moved: a leader may be missing
         for a moment.
         """
-        keeping = {step.group for step in plan.steps if command.id in step.voters}
+        keeping = {move.group for move in plan.moves if command.id in move.voters}
         keeping.update(plan.stuck, self._view.leaderless)
         stuck = sorted(keeping.intersection(self._view.counting_on(command.id)))
         now = self._clock.seconds()
@@ -268,6 +278,8 @@ class PlacementCommands:
             done(outcome)
         elif not counting:
             proceed(command, partial(self._removed, command, done))
+        elif self._clock.seconds() >= until and command.id in self._view.replaced():
+            done(AdminRefused(COPYING.format(id=command.id, count=len(counting))))
         elif self._clock.seconds() >= until:
             self._removed(command, done, AdminRefused(self._indispensable(command.id, counting)))
         else:

@@ -1,35 +1,44 @@
-"""Which nodes should vote in which group: a pure function of nodes, zones and votes to steps.
+"""Which nodes should vote in which group, and have a replica of it: a pure function of what is to steps.
 
 A plan of a large cluster takes a second, so it is made in small parts, between which the node does its work.
 A step gives one group other voters, in one change. First every group is *repaired*: it gets as many voters as
 it should have, none on a node that leaves, and in as many zones as there are. To *balance* is to move votes
 from nodes with many to nodes with few, where that makes no zone more crowded. The same arguments give the
 same steps on every node.
+
+Where only voters have replicas, a node without one gets it first, in the place of one voter at a time: the
+group lets it vote once it has caught up. A replica without a vote is dropped once its group needs no repair.
 """
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+
+from kraft.raft.membership.configuration import Joining
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedNode:
     """A member. Nodes of one `zone` may fail together.
 
-    `available`: it can be given votes now. `leaving`: it gets none, and loses its votes to others.
+    `available`: it can be given votes now. `leaving`: it gets none, and loses its votes to others. `lost`: no
+    group waits for its new replica on that node any more.
     """
 
     id: str
     zone: str
     available: bool = True
     leaving: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedGroup:
     """The voters that a group has, and how many it should have. One that is `fixed` is left as it is.
 
-    The nodes in `avoid` can be given no vote of this group now.
+    The nodes in `avoid` can be given no vote of this group now. `replicas` are the nodes that have one, None
+    where all members have and keep them. `coming` are new replicas that will vote.
     """
 
     group: int
@@ -38,6 +47,14 @@ class PlacedGroup:
     leader: str = ""
     fixed: bool = False
     avoid: frozenset[str] = frozenset()
+    replicas: tuple[str, ...] | None = None
+    coming: tuple[Joining, ...] = ()
+
+    @property
+    def expected(self) -> set[str]:
+        """The voters once the new replicas vote."""
+        replaced = {each.replaces for each in self.coming}
+        return {id_ for id_ in self.voters if id_ not in replaced}.union(each.id for each in self.coming)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +66,35 @@ class VoteStep:
     voters: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicaStep:
+    """`node` gets a replica of `group`, which is to vote in the place of `replaces`; '': in addition."""
+
+    group: int
+    before: tuple[str, ...]
+    node: str
+    replaces: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropStep:
+    """`node` loses its replica of `group`, which has no vote. `coming`: it was to get one."""
+
+    group: int
+    before: tuple[str, ...]
+    node: str
+    coming: bool
+
+
+Step = VoteStep | ReplicaStep | DropStep
+
+
 class ReplicaPlan:
     """The votes of all groups while steps are planned. `votes` counts those of each node.
 
-    When `compute` has ended, `steps` are what is to be done, in the order of the groups and at most one for
-    each, and `stuck` are the groups that need a repair for which there is no node.
+    When `compute` has ended, `moves` are the votes that are to move, in the order of the groups and at most
+    one for each, `steps` are what is to be done now, also at most one for each group, and `stuck` are the
+    groups that need a repair for which there is no node.
     """
 
     def __init__(self, nodes: Iterable[PlacedNode], groups: Iterable[PlacedGroup]) -> None:
@@ -64,7 +105,8 @@ class ReplicaPlan:
         self._zones = {id_: node.zone for id_, node in self._nodes.items()}
         self._voters = {id_: group.voters for id_, group in self._groups.items()}
         self.votes = Counter(dict.fromkeys(self._nodes, 0))
-        self.steps: list[VoteStep] = []
+        self.moves: list[VoteStep] = []
+        self.steps: list[Step] = []
         self.stuck: list[int] = []
 
     def compute(self, most: int, *, balance: bool) -> Iterator[None]:
@@ -74,29 +116,77 @@ class ReplicaPlan:
         """
         broken = []
         for id_, group in self._groups.items():
-            if group.fixed or self._is_sound(group):
+            if group.fixed:
+                self.votes.update(group.expected)
+            elif self._is_sound(group):
                 self.votes.update(group.voters)
             else:
                 broken.append(id_)
                 self.votes.update(self._kept(group))
             yield
-        for id_ in broken[:most]:
+        repaired = 0
+        for id_ in broken:
+            if repaired == most:
+                break
             group = self._groups[id_]
             self.votes.subtract(self._kept(group))
-            self._voters[id_] = repaired = tuple(sorted(self._repaired(group)))
-            self.votes.update(repaired)
+            self._voters[id_] = voters = tuple(sorted(self._repaired(group)))
+            self.votes.update(voters)
+            if self._is_changed(id_):
+                repaired += 1
+            else:
+                self.stuck.append(id_)
             yield
-        self.stuck = [id_ for id_ in broken[:most] if not self._is_changed(id_)]
-        if balance and len(broken) < most:
-            yield from self._balance(most - len(broken))
-        self.steps = [
+        if balance and repaired < most:
+            yield from self._balance(most - repaired)
+        self.moves = [
             VoteStep(id_, group.voters, self._voters[id_])
             for id_, group in self._groups.items()
             if self._is_changed(id_)
         ]
+        self.steps = [self._first_step(move) for move in self.moves]
+        drops = self._drops({*broken, *(move.group for move in self.moves)})
+        self.steps += islice(drops, max(0, most - len(self.steps)))
 
     def _is_changed(self, group: int) -> bool:
         return set(self._voters[group]) != set(self._groups[group].voters)
+
+    # -- replicas
+
+    def _first_step(self, move: VoteStep) -> Step:
+        """What is to be done first for the votes of a group to move, where nodes lack a replica.
+
+        Those that have one get their votes at once. Each of the others takes the place of one voter.
+        """
+        group = self._groups[move.group]
+        has = set(move.voters if group.replicas is None else (*group.replicas, *move.before))
+        lacking = [id_ for id_ in move.voters if id_ not in has]
+        going = sorted(set(move.before).difference(move.voters), key=lambda id_: (not self._is_up(id_), id_))
+        kept = going[: len(lacking)]  # until the nodes that lack a replica have it
+        voters = tuple(sorted([*has.intersection(move.voters), *kept]))
+        if voters != move.before:
+            return VoteStep(move.group, move.before, voters)
+        return ReplicaStep(move.group, move.before, lacking[0], kept[-1] if kept else "")
+
+    def _is_up(self, node: str) -> bool:
+        return node in self._nodes and self._nodes[node].available
+
+    def _drops(self, busy: Container[int]) -> Iterator[DropStep]:
+        """Replicas that are not needed: those in groups that are not `busy`, and those for which it is no use
+        to wait.
+        """
+        for id_, group in self._groups.items():
+            gone = [each.id for each in group.coming if self._is_gone(each.id)]
+            if gone:
+                yield DropStep(id_, group.voters, gone[0], coming=True)
+            elif not group.fixed and id_ not in busy and group.replicas is not None:
+                idle = [node for node in group.replicas if node not in group.voters]
+                if idle:
+                    yield DropStep(id_, group.voters, idle[0], coming=False)
+
+    def _is_gone(self, node: str) -> bool:
+        known = self._nodes.get(node)
+        return known is None or known.leaving or known.lost
 
     # -- repairs
 
@@ -154,7 +244,12 @@ class ReplicaPlan:
         """The node that should vote in addition to `voters`; None if no other one can."""
         crowds = self._crowds(voters)
         free = [node for node in self._open if node.id not in voters and node.id not in group.avoid]
-        best = min(free, key=lambda node: (crowds[node.zone], self.votes[node.id], node.id), default=None)
+        has = group.replicas or ()
+        best = min(
+            free,
+            key=lambda node: (crowds[node.zone], node.id not in has, self.votes[node.id], node.id),
+            default=None,
+        )
         return None if best is None else best.id
 
     def _relief(

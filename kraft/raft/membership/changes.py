@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 
 from kraft.raft.errors import ChangeRefused
 from kraft.raft.membership.configuration import MEMBERS_MAX, Configuration, Joining, Member
-from kraft.raft.membership.replica_number import any_replica, awaiting_number
+from kraft.raft.membership.replica_number import UNNUMBERED, any_replica, awaiting_number
 
 
 def added(c: Configuration, member: Member, *, joining: bool = True, replaces: str = "") -> Configuration:
@@ -34,13 +34,19 @@ def added(c: Configuration, member: Member, *, joining: bool = True, replaces: s
     )
 
 
-def replica_added(c: Configuration, node: Member) -> Configuration:
-    """Add a new replica of the node `node`, which may have had one before, as a learner that stays one.
+def replica_added(
+    c: Configuration, node: Member, *, joining: bool = False, replaces: str = ""
+) -> Configuration:
+    """Add a new replica of the node `node`, which may have had one before, as a learner; see `added`.
 
     The entry that adds it gives it its number: see `Raft.reconfigure`.
     """
-    replica = Member(node.id, awaiting_number(node.node), node.peer)
-    return added(c, replica, joining=False)
+    return added(c, replica_of(node), joining=joining, replaces=replaces)
+
+
+def replica_of(node: Member) -> Member:
+    """A replica of the node `node` that is to be added."""
+    return Member(node.id, awaiting_number(node.node), node.peer)
 
 
 def removed(c: Configuration, id_: str) -> Configuration:
@@ -61,15 +67,21 @@ def replica_removed(c: Configuration, id_: str) -> Configuration:
 
 
 def promoted(c: Configuration, id_: str) -> Configuration:
-    """Give the learner `id_` a vote; the member that it replaces, if any, leaves in the same step."""
+    """Give the learner `id_` a vote; the member that it replaces, if any, leaves in the same step.
+
+    A replica with a number takes the place of another replica: the node of that may return.
+    """
     _check_settled(c)
-    _find(c, id_)
+    learner = _find(c, id_)
     if id_ in c.voters:
         raise ChangeRefused(f"{id_} is a voter already")
     promise = _promise(c, id_)
     result = _arranged(c.members, (*c.voters, id_), _but(c.joining, id_), c.retired)
     replaced_one = c.member(promise.replaces) if promise is not None else None
-    return result if replaced_one is None else _without(result, replaced_one, replaced_one.node)
+    if replaced_one is None:
+        return result
+    is_replica = learner.number != UNNUMBERED
+    return _without(result, replaced_one, any_replica(replaced_one.node) if is_replica else replaced_one.node)
 
 
 def demoted(c: Configuration, id_: str) -> Configuration:

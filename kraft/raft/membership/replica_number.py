@@ -22,6 +22,8 @@ class ReplicaNumber(msgspec.Struct, frozen=True, array_like=True, order=True, gc
 
 
 UNNUMBERED = ReplicaNumber(0, 0)
+NEVER = ReplicaNumber(0, -1)
+"""In place of the number of the last replica, on a node that never had one: below all others."""
 
 
 def number_of(incarnation: str) -> ReplicaNumber:

@@ -6,7 +6,7 @@ added to it.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from kraft.int64 import parse_int64
 from kraft.kv.slots import SLOTS, slot_of
@@ -28,17 +28,22 @@ def _digest(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _in_order(status: Status, leaders: Mapping[int, str], group: int) -> list[MemberStatus]:
-    """The members of a range whose client address is known: its leader, and those that lead no group.
+def _in_order(status: Status, leaders: Mapping[int, str], groups: Sequence[int]) -> list[MemberStatus]:
+    """The nodes that serve `groups`, all of one leader, and whose client address is known.
 
-    A node that leads any range is never listed as a replica: redis-py would take it for one everywhere, and
-    ask it nothing. Without a leader the first member takes that place, as clients expect one.
+    These are the leader, and nodes that have a replica of all of them and lead no group: redis-py would take
+    one that is listed as a replica for one everywhere, and ask it nothing. Without a leader the first member
+    takes that place, as clients expect one.
     """
     known = [member for member in status.members if member.client]
-    first = next((member for member in known if member.id == leaders[group]), known[0] if known else None)
+    holders = status.holders
+    held = [holders[group] for group in groups if group in holders]
+    holding = [member for member in known if all(member.id in ids for ids in held)]
+    leader = leaders[groups[0]]
+    first = next((member for member in known if member.id == leader), holding[0] if holding else None)
     led = set(leaders.values())
     return [member for member in known if member is first] + [
-        member for member in known if member is not first and member.id not in led
+        member for member in holding if member is not first and member.id not in led
     ]
 
 
@@ -54,7 +59,7 @@ def slots(context: CommandContext, _: Request) -> Reply:
     reply: list[Reply] = []
     for first, last, group in host.slots.ranges():
         entry: list[Reply] = [first, last]
-        for member in _in_order(status, leaders, group):
+        for member in _in_order(status, leaders, [group]):
             address, port = split_address(member.client)
             entry.append([address.encode(), port, redis_id(member).encode(), []])
         reply.append(entry)
@@ -67,23 +72,23 @@ def shards(context: CommandContext, _: Request) -> Reply:
     status, leaders = host.status(), _leaders(host)
     applied = {group.group: group.applied for group in status.groups}
     ranges: dict[str | int, list[Reply]] = {}
-    groups: dict[str | int, int] = {}
+    groups: dict[str | int, list[int]] = {}
     for first, last, group in host.slots.ranges():
         shard = leaders[group] or group  # one without a leader is by itself
-        groups.setdefault(shard, group)
+        groups.setdefault(shard, []).append(group)
         ranges.setdefault(shard, []).extend((first, last))
     reply: list[Reply] = []
-    for shard, group in groups.items():
+    for shard, led in groups.items():
         nodes: list[Reply] = []
-        for member in _in_order(status, leaders, group):
+        for member in _in_order(status, leaders, led):
             address, port = split_address(member.client)
             node: dict[Reply, Reply] = {
                 b"id": redis_id(member).encode(),
                 b"port": port,
                 b"ip": address.encode(),
                 b"endpoint": address.encode(),
-                b"role": b"master" if member.id == leaders[group] else b"replica",
-                b"replication-offset": applied.get(group, 0),
+                b"role": b"master" if member.id == leaders[led[0]] else b"replica",
+                b"replication-offset": applied.get(led[0], 0),
                 b"health": b"online" if member.connected else b"failed",
             }
             nodes.append(node)
@@ -92,13 +97,25 @@ def shards(context: CommandContext, _: Request) -> Reply:
 
 
 def nodes(context: CommandContext, _: Request) -> Reply:
-    """CLUSTER NODES: a leader with its slots is a master; other nodes are replicas of the first one."""
+    """CLUSTER NODES: a leader with its slots is a master; another node is a replica of the first leader
+    whose group it has, and without any a master without slots.
+    """
     host = context.port.host
     status = host.status()
-    first = host.leader(host.slots.ranges()[0][2])
-    master = next((member for member in status.members if member.id == first), None)
-    lines = [_node_line(host, status, member, master) for member in status.members if member.client]
+    lines = [
+        _node_line(host, status, member, _master_of(host, status, member))
+        for member in status.members
+        if member.client
+    ]
     return "".join(lines).encode()
+
+
+def _master_of(host: NodeHost, status: Status, member: MemberStatus) -> MemberStatus | None:
+    """The leader of the first range that a member has a replica of, None if there is none."""
+    holders = status.holders
+    held = [group for _, _, group in host.slots.ranges() if member.id in holders.get(group, {member.id})]
+    leader = host.leader(held[0]) if held else ""
+    return next((each for each in status.members if each.id == leader), None)
 
 
 def _node_line(host: NodeHost, status: Status, member: MemberStatus, master: MemberStatus | None) -> str:
@@ -143,7 +160,8 @@ def info(context: CommandContext, _: Request) -> Reply:
 
 
 def _epoch(host: NodeHost, status: Status, groups: Collection[int]) -> int:
-    terms = (group.term for group in status.groups if group.group in groups)
+    here = [each.term for each in status.groups if each.group in groups]
+    terms = here + [each.term for each in status.elsewhere if each.group in groups]
     return host.slots.version + max(terms, default=0)
 
 
