@@ -53,7 +53,7 @@ def group_table(groups: Sequence[Row]) -> TextTable:
             Span(str(group.get("group"))),
             Span(shown_slots(group.get("slots")) or ABSENT),
             Span(str(group.get("leader")), STRONG) if group.get("leader") else Span("none", BAD),
-            Span(str(group.get("keys"))),
+            Span(ABSENT if group.get("keys") is None else str(group["keys"])),
         )
         for group in groups
     )

@@ -115,6 +115,18 @@ def test_only_nodes_with_a_replica_are_listed_for_a_range() -> None:
     assert b" 9 connected" in lines[1], "the term of a group elsewhere"
 
 
+def test_groups_elsewhere_are_shown_with_what_their_members_tell() -> None:
+    port, client = redirecting("K1", "K2", "K2")
+    groups = tuple(group for group in port.host.status().groups if group.group != 1)
+    lacked = ElsewhereStatus(1, "K2", 9, ("K2", "K4"), ("K2",))
+    port.host.node_changed = {"groups": groups, "elsewhere": (lacked,)}
+    one = client.run("KRAFT", "GROUPS", "1")
+    for part in (b"$2\r\nK2", b"$4\r\nrole\r\n$4\r\nnone", b"$8\r\nlearners\r\n*1\r\n$2\r\nK4"):
+        assert part in one
+    assert one.count(b"$-1\r\n") == 3, "its keys, their bytes and the lag"
+    assert client.run("KRAFT", "GROUPS").startswith(b"*3\r\n")
+
+
 def test_a_node_without_a_replica_of_any_range_is_a_master_without_slots() -> None:
     port, client = redirecting("K1", "K2", "K2")
     port.host.addresses["K3"] = "127.0.0.1:10013"

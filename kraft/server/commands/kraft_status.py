@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from kraft.kv.slots import slot_of
-from kraft.node.status import GroupStatus, MemberStatus, MoveStatus, TransactionStatus, TransferStatus
+from kraft.node.status import (
+    ElsewhereStatus,
+    GroupStatus,
+    MemberStatus,
+    MoveStatus,
+    TransactionStatus,
+    TransferStatus,
+)
 from kraft.resp.values import Reply, Request
 from kraft.server import errors
 from kraft.server.commands.arguments import integer
@@ -64,7 +71,9 @@ def groups(context: CommandContext, request: Request) -> Reply:
         raise Rejected(errors.wrong_arity("kraft|groups"))
     host = context.port.host
     wanted = integer(request[2]) if len(request) == 3 else None
-    found = {group.group: group for group in host.status().groups}
+    status = host.status()
+    found: dict[int, GroupStatus | ElsewhereStatus] = {group.group: group for group in status.groups}
+    found |= {group.group: group for group in status.elsewhere}
     if wanted is not None and not 0 <= wanted < host.slots.groups:
         raise Rejected(f"ERR there is no group {wanted}; the groups are 0 to {host.slots.groups - 1}")
     slots: dict[int, list[bytes]] = {group: [] for group in sorted(found) if wanted in (None, group)}
@@ -74,8 +83,10 @@ def groups(context: CommandContext, request: Request) -> Reply:
     return [_overview(found[group], b",".join(ranges)) for group, ranges in slots.items()]
 
 
-def _overview(group: GroupStatus, slots: bytes) -> Reply:
+def _overview(group: GroupStatus | ElsewhereStatus, slots: bytes) -> Reply:
     """A group in short; its `slots` are ranges with commas between them, empty if it has none."""
+    if isinstance(group, ElsewhereStatus):
+        return _overview_elsewhere(group, slots)
     return {
         b"group": group.group,
         b"slots": slots,
@@ -89,6 +100,25 @@ def _overview(group: GroupStatus, slots: bytes) -> Reply:
         b"keys": group.keys,
         b"dataset_bytes": group.dataset_bytes,
         b"lag": group.commit - group.applied,
+    }
+
+
+def _overview_elsewhere(group: ElsewhereStatus, slots: bytes) -> Reply:
+    """The same of a group that this node has no replica of: it does not know the data."""
+    learners = tuple(id_ for id_ in group.members if id_ not in group.voters)
+    return {
+        b"group": group.group,
+        b"slots": slots,
+        b"leader": group.leader.encode(),
+        b"preferred": b"",
+        b"role": b"none",
+        b"term": group.term,
+        b"voters": _names(group.voters),
+        b"learners": _names(learners),
+        b"joint": 0,
+        b"keys": None,
+        b"dataset_bytes": None,
+        b"lag": None,
     }
 
 
@@ -167,6 +197,7 @@ def _member(member: MemberStatus) -> Reply:
         b"machine_version": member.machine_version,
         b"zone": member.zone.encode(),
         b"votes": member.votes,
+        b"replicas": member.replicas,
     }
 
 
