@@ -8,7 +8,7 @@ A command waits until a leader is known, goes to it once over its link, and is a
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import msgspec
 
@@ -30,7 +30,6 @@ from kraft.node.admin import (
     CHECKPOINTING,
     LOCAL,
     SILENT,
-    Add,
     AdminCommand,
     AdminDone,
     AdminOutcome,
@@ -38,9 +37,7 @@ from kraft.node.admin import (
     CloseCheckpoint,
     Compact,
     CreateGroups,
-    Demote,
     Drain,
-    DropReplica,
     GroupChange,
     HoldProposals,
     KeepCheckpoint,
@@ -48,15 +45,10 @@ from kraft.node.admin import (
     MembershipChange,
     PinCheckpoint,
     PlacementChange,
-    PlaceReplica,
-    Promote,
     ReadCheckpoint,
-    Readdress,
     Rehearse,
     Remove,
-    Replace,
     Reseed,
-    SetVoters,
     SlotChange,
     StepDown,
     TakeSnapshot,
@@ -122,8 +114,7 @@ class AdminExecutor:
         if isinstance(command, PlacementChange):
             self._clock.call_soon(partial(self._placement.do, command, done))
             return
-        seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
-        until = self._clock.seconds() + seconds
+        until = self._clock.seconds() + _seconds(command)
         ask = partial(self._ask, until)
         groups, one = self._slots.groups, _only(command)
         if one >= groups:
@@ -162,17 +153,11 @@ class AdminExecutor:
         if self._slots.groups == 1:
             self.do(TakeSnapshot(), done)
         else:
-            HeldMarkers(self._slots.groups, self._ask_now, partial(next, self._tokens), done).log()
-
-    def _ask_now(self, group: int, command: AdminCommand, done: AdminDone) -> None:
-        """As `_ask`, and not only at the next tick: writers wait meanwhile."""
-        self._ask(self._clock.seconds() + HOLD_SECONDS, group, command, done)
-        self._clock.call_soon(self._give)
+            HeldMarkers(self._slots.groups, self.ask_at_once, partial(next, self._tokens), done).log()
 
     def ask_at_once(self, group: int, command: AdminCommand, done: AdminDone) -> None:
-        """As `ask`, and not only at the next tick; one that waits for a checkpoint has more time."""
-        seconds = CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
-        self._ask(self._clock.seconds() + seconds, group, command, done)
+        """As `ask`, and not only at the next tick: writers may wait meanwhile."""
+        self._ask(self._clock.seconds() + _seconds(command), group, command, done)
         self._clock.call_soon(self._give)
 
     def ask(self, group: int, command: AdminCommand, done: AdminDone) -> None:
@@ -333,10 +318,7 @@ class AdminExecutor:
             done("OK")
 
     _DO: ClassVar[dict[type, Callable[["AdminExecutor", Group, Any, AdminDone], None]]] = {
-        **dict.fromkeys(
-            (Add, Remove, Promote, Demote, Readdress, Replace, SetVoters, PlaceReplica, DropReplica),
-            _change_members,
-        ),
+        **dict.fromkeys(get_args(GroupChange), _change_members),
         Rehearse: _rehearse,
         TransferLeadership: _transfer,
         StepDown: _transfer_to_best,
@@ -378,6 +360,13 @@ class AdminExecutor:
             done(AdminRefused(f"still leads group {ids}: {self._transfers.obstacle(led[0])}"))
         else:
             done("OK")
+
+
+def _seconds(command: AdminCommand) -> float:
+    """How long a command may take."""
+    if isinstance(command, HoldProposals | LogHeldMarker):
+        return HOLD_SECONDS
+    return CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
 
 
 def _only(command: AdminCommand) -> int:

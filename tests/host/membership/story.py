@@ -141,6 +141,7 @@ class Story:
             hello_of=self.hellos.get,
             failures=self.failures,
             announced_by=self.announced,
+            moves_replicas=False,
         )
         self.membership = MembershipChanges(
             0,
