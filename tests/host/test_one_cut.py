@@ -154,7 +154,7 @@ def test_without_the_hold_it_is_none(bank, monkeypatch):
 def ask(bank, group, command):
     answers: list[object] = []
     executor = bank.host(NAMES[group])._admin
-    executor._ask_now(group, command, answers.append)
+    executor.ask_at_once(group, command, answers.append)
     assert bank.run(5, lambda: bool(answers))
     return answers[0]
 
