@@ -24,14 +24,14 @@ class Moving(Placed):
         """The nodes that run a replica of a group."""
         return tuple(sorted(p.id for p in self.processes() if group in p.host.groups))
 
-    def members(self, group):
+    def members_in(self, group):
         return tuple(self.members_of(group))
 
     def narrow(self):
         """Whether the members of each group are its voters, and only they have a replica."""
         running = {p.id for p in self.processes()}
         return all(
-            self.members(group) == self.voters(group)
+            self.members_in(group) == self.voters(group)
             and self.holders(group) == tuple(id_ for id_ in self.voters(group) if id_ in running)
             for group in range(1, self.group_count)
         )
@@ -57,7 +57,7 @@ def cluster():
 
 def test_only_voters_keep_a_replica(cluster):
     assert cluster.wide()
-    assert cluster.members(0) == tuple(NODES)
+    assert cluster.members_in(0) == tuple(NODES)
     counts = Counter(id_ for group in range(1, 8) for id_ in cluster.holders(group))
     assert sum(counts.values()) == 7 * 3
     assert max(counts.values()) - min(counts.values()) <= 1
@@ -92,7 +92,7 @@ def test_a_node_that_is_removed_hands_over_its_replicas_first(cluster, down):
     assert cluster.run(40, lambda: cluster.note() or bool(cluster.answers))
     assert cluster.answers == ["OK"]
     assert cluster.wide()
-    assert all(node not in cluster.members(group) for group in range(8))
+    assert all(node not in cluster.members_in(group) for group in range(8))
     assert all(len(voters) >= 3 for seen in cluster.seen.values() for voters in seen), "never fewer"
     assert cluster.run(20, lambda: not cluster.state.leaving)
     cluster.nodes[node].crash()
@@ -170,7 +170,7 @@ def test_a_group_does_not_wait_for_a_new_replica_on_a_node_that_died(cluster):
     cluster.nodes["K7"].crash()
     cluster.run(5)
     held = [group for group in range(1, 8) if cluster.checks.committed[group].configuration.joining]
-    assert cluster.run(90, lambda: not coming() and all("K7" not in cluster.members(g) for g in held))
+    assert cluster.run(90, lambda: not coming() and all("K7" not in cluster.members_in(g) for g in held))
     assert cluster.run(30, lambda: all(len(cluster.voters(group)) == 3 for group in range(1, 8)))
     cluster.nodes["K7"].start()
     assert cluster.run(120, lambda: cluster.settled() and cluster.narrow())
@@ -210,7 +210,7 @@ def test_no_node_gets_many_replicas_at_once(cluster):
 
 def test_an_administrator_moves_a_member_to_another_address(cluster):
     """Groups of which it is no member have nothing to do."""
-    assert any("K3" not in cluster.members(group) for group in range(1, 8))
+    assert any("K3" not in cluster.members_in(group) for group in range(1, 8))
     address = "10.0.9.3:10001"
     assert cluster.order("K1", admin.Readdress("K3", address, force=True)) == "OK"
     for group in range(8):

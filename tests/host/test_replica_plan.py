@@ -58,7 +58,7 @@ def scattered(draw):
     for group in groups:
         more = draw(st.sets(st.sampled_from(ids)))
         without = sorted(set(ids).difference(group.voters))
-        coming = ()
+        coming: tuple[Joining, ...] = ()
         if without and draw(st.integers(0, 3)) == 0:
             replaces = draw(st.sampled_from(["", *group.voters]))
             coming = (Joining(draw(st.sampled_from(without)), replaces),)

@@ -18,7 +18,7 @@ def votes_left(cluster: SimulatedCluster) -> str:
         return ""
     if view.changing:
         return "the members of a group are being changed"
-    plan = ReplicaPlan(*view.inputs(state, {}))
+    plan = ReplicaPlan(*view.inputs(state, {}, ()))
     for _ in plan.compute(STEPS, balance=state.settling):
         pass
     return ", ".join(map(str, plan.steps)) or ("votes are being balanced" if state.settling else "")
