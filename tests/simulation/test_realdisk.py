@@ -1,5 +1,6 @@
 """The shadow of a real disk: what it forgives, and what not."""
 
+import re
 from random import Random
 
 import pytest
@@ -9,9 +10,13 @@ from kraft.node.values import Identity, Transaction
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
+from kraft.storage.damage import DamageFound
+from kraft.storage.errors import DamagedLog
+from tests.simulation.disk import Disk
 from tests.simulation.durable_state import DurableState
 from tests.simulation.realdisk import RealStorage
 from tests.simulation.violation import Violation
+from tests.simulation.world import NodeClock, World
 
 FRAME_BYTES = 4096 + 24
 LAST = 5
@@ -65,6 +70,28 @@ def restart(storage):
 def test_a_cut_lasts(storage):
     restored = restart(storage)
     assert (restored.base.index, restored.last_index) == (LAST, LAST)
+
+
+def test_damage_that_a_process_met_is_refused_by_the_next_one(logged, monkeypatch):
+    """Although everything that a start reads is whole; a power cut in between changes nothing."""
+
+    def damaged(_transactions: object) -> None:
+        raise DamagedLog("log.db", "a free page")
+
+    told: list[str] = []
+    world, dice = World(1), Random(1)
+    clock = NodeClock(world, 0, 0.0, dice)
+    disk = Disk(world, clock, logged, dice, told.append, lambda: pytest.fail("crash"))
+    monkeypatch.setattr(logged._database, "commit", damaged)
+    persist = Persist(3, HardState(2), None, (), LAST)
+    disk.commit(Transaction(((0, persist),), None), lambda _: pytest.fail("it is durable"))
+    world.run_until(1.0)
+    assert "re-admit the node with KRAFT REPLACE" in told[0]
+    for power_lost in (False, True):
+        logged.close()
+        logged.power_lost = power_lost
+        with pytest.raises(DamageFound, match=re.escape(told[0])):
+            logged.load()
 
 
 def test_a_cut_that_a_damaged_frame_undid_is_not_missed(storage):

@@ -109,6 +109,7 @@ REGRESSIONS = (
     # -> host/test_groups: a_node_that_leads_a_group_which_has_taken_it_back_is_taken_back_by_the_others
     327_006,
     # a process met damage in its log while it ran, named KRAFT REPLACE, and was restarted again and again
+    # -> test_realdisk: damage_that_a_process_met_is_refused_by_the_next_one
     433_012,
 )
 
