@@ -93,10 +93,13 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests come first, so that no worker is left alone with one, and get more time."""
+    """Long tests come first, so that no worker is left alone with one, and get more time.
+
+    With other examples in each run, any number of them, `--timeout` alone decides.
+    """
     items.sort(key=lambda item: _place(item.nodeid))
     for item in items:
-        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+        if not DICE and item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
 
 

@@ -102,7 +102,7 @@ REDIS_PY_DIFFERENCES = FOLDER / "redis_py_differences.txt"
 TAIR_DIFFERENCES = FOLDER / "tair_differences.txt"
 
 NOT_OFFERED = re.compile(
-    r"(?:unknown (?:sub)?command|ERR Command|SETUSER modifier) '[+-]?([a-z|_]*)'(?! command)"
+    r"(?:unknown (?:sub)?command|ERR Command|SETUSER modifier) '[+-]?([a-z|_-]*)'(?! command)"
     r"|(Unknown Redis command called from script)",
     re.IGNORECASE,
 )
