@@ -30,6 +30,7 @@ DISAGREEMENTS = 0.1  # share of runs in which a founder begins with another numb
 LEASES = 0.25  # share of runs with lease reads
 RESTING = 0.5  # share of runs with several groups in which little is written
 SECONDS = (22.0, 30.0, 40.0)  # of faults
+NODES_PLACING = 5  # where the cluster places replicas: so many that some of them mostly have none
 # Commands for the members of all groups at once, which refuse nodes that some groups lack.
 FOR_ALL_GROUPS = ("add", "promote", "demote", "remove", "change cut off", "replace", "address change")
 
@@ -130,18 +131,21 @@ def draw(
     seed: int, *, moving: bool = False, placing: bool = False, leasing: bool = False, replicas: bool = False
 ) -> Plan:
     """The plan of a seed. If `moving` is set, slots move in addition; if `placing`, votes are placed; if
-    `leasing`, reads rely on leases; if `replicas`, nodes leave groups and come back.
+    `leasing`, reads rely on leases; if `replicas`, nodes leave groups and come back, with `placing` as the
+    placement wants it.
     """
     plan = _draw(seed, leasing)
-    plan = _with_replicas(plan) if replicas and plan.nodes >= KINDS["replica leaves"].nodes else plan
+    if replicas and plan.nodes >= KINDS["replica leaves"].nodes:
+        plan = _with_replicas(plan, placing=placing)
     plan = _with_moves(plan) if moving else plan
     return _with_votes(plan) if placing and plan.nodes >= KINDS["number of voters"].nodes else plan
 
 
-def _with_replicas(plan: Plan) -> Plan:
+def _with_replicas(plan: Plan, *, placing: bool) -> Plan:
     """The same plan with replicas that come and go, by dice of their own, and at least two groups.
 
-    Without the faults after which a node has to be taken back into all groups.
+    Without the faults after which a node has to be taken back into all groups. Where the cluster places
+    replicas itself, there are no other changes.
     """
     random = Random(f"{plan.seed} replicas")
     ids, every, at = node_ids(plan.nodes), random.choice((0.3, 1.0, 3.0)), 1.5
@@ -149,14 +153,15 @@ def _with_replicas(plan: Plan) -> Plan:
     kinds = random.sample(kinds, random.randrange(2, len(kinds) + 1))
     faults = [each for each in plan.faults if each.kind not in (*DESTRUCTIVE, *FOR_ALL_GROUPS)]
     number = len(plan.faults)
-    while at < plan.seconds:
+    while at < plan.seconds and not placing:
         kind = random.choice(kinds)
         faults.append(Fault(number, round(at, 3), kind, KINDS[kind].details(random, ids)))
         number += 1
         at += random.expovariate(1.0 / every)
     groups = max(plan.groups, random.choice((2, 3)))
+    nodes = NODES_PLACING if placing else plan.nodes
     faults.sort(key=lambda fault: fault.at)
-    return replace(plan, groups=groups, faults=tuple(faults), replicas=True)
+    return replace(plan, nodes=nodes, groups=groups, faults=tuple(faults), replicas=True)
 
 
 def _with_votes(plan: Plan) -> Plan:
@@ -165,9 +170,11 @@ def _with_votes(plan: Plan) -> Plan:
     ids, every, at = node_ids(plan.nodes), random.choice((1.0, 3.0)), 2.0
     kinds = [name for name, kind in KINDS.items() if kind.family == VOTES]
     faults = list(plan.faults)
+    number = max([fault.index for fault in faults], default=-1) + 1
     while at < plan.seconds:
         kind = kinds[0] if len(faults) == len(plan.faults) else random.choice(kinds)
-        faults.append(Fault(len(faults), round(at, 3), kind, KINDS[kind].details(random, ids)))
+        faults.append(Fault(number, round(at, 3), kind, KINDS[kind].details(random, ids)))
+        number += 1
         at += random.expovariate(1.0 / every)
     return replace(plan, faults=tuple(sorted(faults, key=lambda fault: fault.at)), placing=True)
 

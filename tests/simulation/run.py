@@ -8,6 +8,7 @@ after every step. docs/simulation.md has the tables.
 
 from collections import Counter
 from dataclasses import dataclass
+from unittest.mock import patch
 
 from tests.simulation.clients import SimulatedClient
 from tests.simulation.cluster import SimulatedCluster, Tuning
@@ -139,7 +140,8 @@ def _run(world: World, plan: Plan) -> tuple[History, Faults]:
         scattered=plan.replicas,
     )
     try:
-        return _live(cluster, plan)
+        with patch("kraft.host.membership.peers.REPLICAS_MOVE", plan.placing and plan.replicas):
+            return _live(cluster, plan)
     finally:
         cluster.close()
 

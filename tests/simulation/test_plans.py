@@ -12,10 +12,8 @@ SEEDS = range(200)
 
 
 def test_every_kind_of_fault_can_happen_and_is_drawn():
-    drawn = {
-        fault.kind for seed in SEEDS for fault in draw(seed, moving=True, placing=True, replicas=True).faults
-    }
-    drawn |= {fault.kind for seed in SEEDS for fault in draw(seed).faults}
+    drawn = {fault.kind for seed in SEEDS for fault in draw(seed, moving=True, placing=True).faults}
+    drawn |= {fault.kind for seed in SEEDS for fault in draw(seed, replicas=True).faults}
     assert set(ACTS) == set(KINDS) == drawn
 
 
@@ -52,8 +50,14 @@ def test_replicas_leave_the_other_faults_as_they_were():
 
 def test_the_faults_of_a_plan_have_numbers_of_their_own():
     for seed in SEEDS:
-        faults = draw(seed, moving=True, replicas=True).faults
-        assert len({fault.index for fault in faults}) == len(faults)
+        for plan in (draw(seed, moving=True, replicas=True), draw(seed, placing=True, replicas=True)):
+            assert len({fault.index for fault in plan.faults}) == len(plan.faults)
+
+
+def test_where_the_cluster_places_replicas_nobody_else_does():
+    plans = [draw(seed, placing=True, replicas=True) for seed in SEEDS]
+    assert not [fault for plan in plans for fault in plan.faults if fault.family == REPLICAS]
+    assert all(plan.groups > 1 for plan in plans if plan.nodes > 1)
 
 
 def test_faults_come_in_their_order_within_the_time_of_the_plan():

@@ -9,7 +9,8 @@ from tests.simulation import cross_groups
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.durable_state import DurableState
 from tests.simulation.network import Weather
-from tests.simulation.run import run_replicas
+from tests.simulation.plan import draw
+from tests.simulation.run import run_plan, run_replicas
 from tests.simulation.violation import Violation
 from tests.simulation.world import World
 
@@ -43,6 +44,14 @@ def test_transactions_over_groups_meet_nodes_without_some_of_them(seed, moving):
     assert counts["replica_left"] > 3
     assert counts["replica_begun"] > 1
     assert counts[DONE] > 50
+
+
+@pytest.mark.timeout(300)
+def test_the_placement_moves_replicas_in_runs_with_faults():
+    counts = run_plan(draw(802_000, placing=True, replicas=True)).counts
+    assert counts["replica_left"] > 0
+    assert counts["replica_begun"] > 0
+    assert counts["read elsewhere"] > 0
 
 
 @pytest.mark.timeout(300)
