@@ -10,12 +10,12 @@ from typing import Any
 
 from kraft.kv.versions import MACHINE_VERSION, MACHINE_VERSION_MIN
 from tests.simulation.cluster import SimulatedCluster
+from tests.simulation.disk_faults import DiskFaults
 from tests.simulation.fault_kinds import Details
 from tests.simulation.move_faults import ACTS as MOVE_ACTS
 from tests.simulation.move_faults import MoveFaults
 from tests.simulation.network import Weather
-from tests.simulation.network_faults import NetworkFaults
-from tests.simulation.node import Backup, SimulatedNode
+from tests.simulation.node import SimulatedNode
 from tests.simulation.operator import Operator
 from tests.simulation.plan import Fault, Plan
 from tests.simulation.process import Process
@@ -29,16 +29,15 @@ LOOK_SECONDS = 0.0001  # between two looks at its log: less than a message takes
 LAST_UPGRADE_SECONDS = 3.0  # after the others, when everything heals
 
 
-class Faults(NetworkFaults):
+class Faults(DiskFaults):
     """The faults of one run, including those that an operator carries out. `met` has the families that have
     struck so far.
     """
 
     def __init__(self, cluster: SimulatedCluster, plan: Plan) -> None:
-        super().__init__(cluster)
+        super().__init__(cluster, Operator(cluster))
         self._plan = plan
         self._over = False
-        self._operator = Operator(cluster)
         self.moves = MoveFaults(cluster, self.crash)
         self.replicas = ReplicaFaults(cluster, self.crash)
         self.met: set[str] = set()
@@ -193,86 +192,7 @@ class Faults(NetworkFaults):
         if node.process is not None:
             self.crash(node.id, back)
 
-    # -- disks and time
-
-    def disk_full(self, details: Details) -> bool:
-        process = self._victim(details)
-        if process is not None:
-            process.disk.full = True
-            self._later(details, lambda: setattr(process.disk, "full", False))
-        return process is not None
-
-    def ill(self, details: Details, illness: str) -> bool:
-        """Make syncs or reads fail for a while, which ends the process."""
-        process = self._victim(details)
-        if process is None or not self._cluster.nodes[process.id].fall_ill(illness):
-            return False
-        self._later(details, self._cluster.nodes[process.id].mend)
-        return True
-
-    def flip(self, details: Details) -> bool:
-        """Flip a bit of a file while the node is down."""
-        node = self._destroyable(details)
-        if node is None or not node.flip_bit(details["file"]):
-            return False
-        node.start()
-        return True
-
-    def wipe(self, details: Details) -> bool:
-        """Restart the node with an empty directory."""
-        node = self._destroyable(details)
-        if node is None:
-            return False
-        node.crash()
-        node.wipe()
-        node.lost = node.troubled = True
-        node.start()
-        return True
-
-    def put_back(self, details: Details) -> bool:
-        """Restore a backup of the directory. The peers refuse the node then."""
-        node = self._destroyable(details)
-        if node is None:
-            return False
-        node.crash()
-        backup = node.backup()
-        node.start()
-        self._world.call_later(details["seconds"], lambda: self._put_back(node, backup))
-        return True
-
-    def _put_back(self, node: SimulatedNode, backup: Backup) -> None:
-        others = [p for p in self._cluster.processes() if p.id != node.id]
-        lives = [p.host.peers.formation._lives.get(node.id) for p in others]
-        mine = (node.durable.identity.incarnation, node.durable.starts)
-        remembered = all(life is not None and life[:2] == mine for life in lives)
-        all_there = len(others) == len(self._cluster.members()) - 1
-        if self._operator.destroyable(node.process) and remembered and all_there:
-            self._world.counts["old directory put back"] += 1
-            node.crash()
-            node.put_back(backup)
-            node.lost = True
-            node.start()
-
-    def _destroyable(self, details: Details) -> SimulatedNode | None:
-        process = self._victim(details)
-        if process is None or not self._operator.destroyable(process):
-            return None
-        return self._cluster.nodes[process.id]
-
-    def slow_disk(self, details: Details) -> bool:
-        process = self._victim(details)
-        if process is not None:
-            process.disk.slow = details["factor"]
-            self._later(details, lambda: setattr(process.disk, "slow", 1.0))
-        return process is not None
-
-    def hang(self, details: Details) -> bool:
-        """No log write of the node ends for a while. Without faults beside it a leader must give way."""
-        process = self._victim(details)
-        if process is not None:
-            process.disk.hangs = True
-            self._later(details, lambda: setattr(process.disk, "hangs", False))
-        return process is not None
+    # -- time
 
     def day_ahead(self, details: Details) -> None:
         """All clocks are a day ahead when another leader is elected, and right again afterwards."""
