@@ -10,6 +10,8 @@ from kraft.node.values import Transaction
 from kraft.raft.messages import HardState
 from kraft.raft.ready import Persist
 from kraft.storage.access import user_name
+from kraft.storage.damage import remember_damage
+from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import StorageError
 from kraft.web.findings import DISK_FREE_BYTES
 from tests.cli.checks.subjects import first, levels, only, opened
@@ -64,6 +66,15 @@ def test_files_that_their_owner_cannot_use(stopped, data):
     ]  # fmt: skip
     data.chmod(0o500)
     assert f"chmod u+rwx {data}" in [each.command for each in files.directory(stopped(pid=77))]
+
+
+def test_damage_that_a_running_node_has_met(stopped, data):
+    """The rest is whole, so that nothing else tells of it."""
+    opened(data).close()
+    remember_damage(RealDirectory(str(data)), "log.db: SQLite finds it damaged (malformed)")
+    found = only(files.directory(stopped()))
+    assert (found.level, found.text) == (PROBLEM, "log.db: SQLite finds it damaged (malformed)")
+    assert found.command.startswith("KRAFT REPLACE K1 ID HOST PORT")
 
 
 def test_a_log_that_lost_its_end(stopped, data):
