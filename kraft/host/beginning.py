@@ -36,9 +36,9 @@ def first_entry(configuration: Configuration) -> Beginning:
 
 
 def of_created(ledger: Ledger, group: int, identity: Identity) -> Beginning:
-    """Of a group that the `ledger` of group 0 says was created.
+    """Of a group that the `ledger` of group 0 says was created; `EMPTY` if the node was no member then.
 
-    A node that was not a member when it was created is added to it by a later entry, as to any other group.
+    Such a node is added to it by a later entry, as to any other group.
     """
     data = first_configuration(ledger, group)
     if data is None:

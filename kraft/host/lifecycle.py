@@ -248,18 +248,26 @@ class Lifecycle:
             self._create(missing)
 
     def _create(self, missing: range) -> None:
-        """Make it durable that this node has replicas of these groups, together with how each one begins."""
+        """Make it durable that this node has replicas of these groups, together with how each one begins.
+
+        Of those that it was no member of it has none, where nodes may have replicas of some groups only.
+        """
         formed = self._peers.formation.identity
         identity = replace(formed, created=missing.stop - formed.groups)
         ledger = self._groups[0].state.machine.keyspace.ledger
         begin = {id_: beginning.of_created(ledger, id_, identity) for id_ in missing}
+        moves = self._peers.moves_replicas
+        lacked = [id_ for id_, each in begin.items() if moves and each is beginning.EMPTY]
         self._writing = True
-        writes = tuple((id_, each.persist) for id_, each in begin.items())
-        restored = {id_: each.restored for id_, each in begin.items()}
-        done = partial(self._created, identity, restored)
-        self._context.disk.commit(Transaction(writes, identity), done)
+        writes = tuple((id_, each.persist) for id_, each in begin.items() if id_ not in lacked)
+        restored = {id_: each.restored for id_, each in begin.items() if id_ not in lacked}
+        done = partial(self._created, identity, restored, lacked)
+        replicas = tuple((id_, NEVER_HELD) for id_ in lacked)
+        self._context.disk.commit(Transaction(writes, identity, replicas), done)
 
-    def _created(self, identity: Identity, restored: dict[int, Restored], durable: bool) -> None:
+    def _created(
+        self, identity: Identity, restored: dict[int, Restored], lacked: list[int], durable: bool
+    ) -> None:
         """The node has these replicas from the moment when the disk says so."""
         self._writing = False
         now = self._context.clock.seconds()
@@ -269,12 +277,15 @@ class Lifecycle:
             return
         self._peers.formation.identity = identity
         self._created_at |= dict.fromkeys(restored, now)
+        self.replicas.note_never(lacked)
         if self.phase != SERVING:
             return  # the node stops: its next start finds them
         self._context.observer.event("groups_created", groups=identity.total)
         for group in self._groups.values():
             group.raft.contest()
         self._start_groups(_Replay(restored, now, None))
+        for id_ in lacked:
+            self._early.served(id_)
 
     def may_begin(self, id_: int) -> bool:
         """Whether the node may begin a replica of a group now, with which it did not begin."""

@@ -17,7 +17,7 @@ from kraft.kv.record import Record
 from kraft.node.values import Identity, LastReplica, Loaded, Received, Rows, Transaction
 from kraft.raft.log.log import entry_bytes
 from kraft.raft.membership.configuration import START, Base, decode
-from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, numbered
+from kraft.raft.membership.replica_number import NEVER, UNNUMBERED, ReplicaNumber, numbered
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ports import Restored
 from kraft.raft.ready import Persist
@@ -190,7 +190,7 @@ class DurableState:
             demand(not (last.held and log.last_index), "a replica begins on top of another one")
             again = last.held and group in self.replicas and last.number <= self.replicas[group].number
             demand(not again, f"the replica {last.number} of group {group} begins again")
-            if not last.held:
+            if not last.held and last.number != NEVER:
                 self.on_left(group, numbered(self.identity.incarnation, last.number))
             self.files.pop((group, log.state), None)
             self.replicas[group] = last

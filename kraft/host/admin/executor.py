@@ -97,7 +97,7 @@ class AdminExecutor:
         self._images = images
         self._planner, self._placement = plans
         self._wake = wake
-        self._creation = GroupCreation(groups, context.slots, context.clock, read)
+        self._creation = GroupCreation(self._placement.view, context.slots, context.clock, read)
         self._requests = AdminRequests(first_request)
         self._tokens = count(first_request)  # of holds
 

@@ -76,7 +76,7 @@ class PlacementCommands:
         clock: Clock,
         read: Callable[[int, ReadDone], None],
     ) -> None:
-        self._view = view
+        self.view = self._view = view
         self._requests = requests
         self._clock = clock
         self._read = read

@@ -5,7 +5,7 @@ Of a group that it has no replica of, the members tell it (`GroupPlace`).
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kraft.host.absent.directory import GroupDirectory
 from kraft.host.absent.place_reports import place_of
@@ -70,6 +70,22 @@ class PlacementView:
         """Give `done` the plan of `inputs`, with the first `most` steps. It never runs inside this call."""
         plan = ReplicaPlan(*inputs)
         self.background.add(_parts(plan, most, balance, done))
+
+    def voters_of_new(self, count: int) -> list[tuple[str, ...]] | None:
+        """Who should have a replica, and a vote, of each of `count` groups that are to be created.
+
+        There are fewer if no node can be given a vote. None where all members have a replica of every group.
+        """
+        state = self.state
+        if not (state.replication and self.peers.moves_replicas):
+            return None
+        nodes, groups = self.inputs(state, {}, ())
+        first = self.slots.groups
+        new = [PlacedGroup(id_, (), state.replication) for id_ in range(first, first + count)]
+        plan = ReplicaPlan(nodes, [*(replace(group, fixed=True) for group in groups), *new])
+        for _ in plan.compute(count, balance=False):
+            pass
+        return [step.voters for step in plan.moves]
 
     def inputs(
         self, state: PlacementState, avoid: Mapping[int, frozenset[str]], lost: Container[str]

@@ -4,7 +4,7 @@
 turn whether this replica serves its requests itself, as the leader, or sends them to the leader.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kraft.host.applied_state import AppliedState
@@ -116,17 +116,17 @@ class Requests:
         self.writes.refuses_peers = True
         self.lock_waits.refuse()
 
-    def log_now(self, command: Command, size: int, done: WriteDone) -> bool:
-        """On the leader: log `command` before anything that may come next. False if that is impossible now.
+    def log_now(self, commands: Sequence[Command], size: int, done: WriteDone) -> bool:
+        """On the leader: log `commands` before anything that may come next. False if that is impossible.
 
-        It must be of the version in force. `size` and `done` are those of `Writes.write`. Raises NotLeading.
+        They must be of the version in force. `size` and `done` are as for `Writes.write`. Raises NotLeading.
         """
-        logged = self.proposer.propose([command]) if self.proposer.may_propose else None
+        logged = self.proposer.propose(commands) if self.proposer.may_propose else None
         if logged is None:
             return False
         now = self._clock.seconds()
-        proposal = Proposal(now + self._write_timeout, done, [command], size, now)
-        self.proposals.log(Batch(*logged, [proposal], [command], now))
+        proposal = Proposal(now + self._write_timeout, done, commands, size, now)
+        self.proposals.log(Batch(*logged, [proposal], commands, now))
         self._turns.wake(self._group)
         return True
 
