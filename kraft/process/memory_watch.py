@@ -18,7 +18,9 @@ MIB = 1 << 20
 BESIDE_BYTES = 32 * MIB  # queues, connections and the caches of SQLite, in addition to the log's tail
 DATASET_BYTES_MIN = 8 * MIB  # of a limit that leaves nothing; then what is really used decides
 FULL_SHARE, ROOM_SHARE = 0.875, 0.84375  # of a limit: no write that needs memory, and writes again
-CHECK_SECONDS = 0.1  # at 100 MB/s of new values, 10 MB
+CHECK_SECONDS = 0.1  # between two checks, at least: at 100 MB/s of new values, 10 MB
+REST_SECONDS = 1.0  # the same, at most: where there is room enough for that time
+GROWTH_BYTES = 400 * MIB  # in a second, at most: a few times what clients and snapshots bring
 TRIM_SECONDS = 10.0  # between two attempts to give memory back: one may take tens of milliseconds
 
 
@@ -32,8 +34,11 @@ def room_for_data(limits: Sequence[MemoryLimit], use: MemoryUse, data: int, tail
 class MemoryOwner(Protocol):
     """The client port, which refuses writes."""
 
-    def memory_checked(self, full: bool) -> None:
-        """Whether the process is so near a limit that it may not take more."""
+    def memory_checked(self, full: bool) -> int:
+        """Whether the process is so near a limit that it may not take more.
+
+        Returns how many bytes of data it may take before it has to be told again.
+        """
 
 
 class MemoryReports(Protocol):
@@ -47,7 +52,7 @@ class MemoryReports(Protocol):
 
 
 class MemoryWatch:
-    """Compares the memory of the process with its limits, several times a second."""
+    """Compares the memory of the process with its limits: every second, and more often near one of them."""
 
     def __init__(
         self,
@@ -70,7 +75,14 @@ class MemoryWatch:
 
     def start(self) -> None:
         """Check now, and from time to time as long as the process lives."""
-        self._clock.call_later(CHECK_SECONDS, self.start)
+        pause = CHECK_SECONDS
+        try:
+            pause = self._pause(self._check())
+        finally:
+            self._clock.call_later(pause, self.start)
+
+    def _check(self) -> int:
+        """Returns how many bytes of data the owner may take, as far as it knows."""
         tightest, used = self._tightest()
         if used > FULL_SHARE * tightest.size and self._clock.seconds() >= self._trim_again_at:
             self._trim_again_at = self._clock.seconds() + TRIM_SECONDS
@@ -82,7 +94,13 @@ class MemoryWatch:
         elif self._full and not full:
             self._reports.memory_has_room(used, tightest.size)
         self._full = full
-        self._owner.memory_checked(full)
+        return self._owner.memory_checked(full)
+
+    def _pause(self, room: int) -> float:
+        """Seconds until the next check, if the owner has `room` for so many bytes."""
+        use = self._use()
+        rooms = [FULL_SHARE * limit.size - use.of(limit) for limit in self._limits]
+        return min(REST_SECONDS, max(CHECK_SECONDS, min([room, *rooms]) / GROWTH_BYTES))
 
     def _tightest(self) -> tuple[MemoryLimit, int]:
         """The limit that is nearest, and the bytes in use of it."""

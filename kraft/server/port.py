@@ -107,10 +107,15 @@ class ClientPort:
         """
         return min(self.limits.connections, self.capacity.connections(self.host.slots.groups))
 
-    def memory_checked(self, full: bool) -> None:
-        """Whether the process is so near a limit of its memory that it may not take more."""
+    def memory_checked(self, full: bool) -> int:
+        """Whether the process is so near a limit of its memory that it may not take more.
+
+        Returns how many bytes are left for data.
+        """
+        room = self.dataset_bytes_max - self.host.memory.bytes
         self.memory_full = full
-        self.host.memory.full = full or self.host.memory.bytes > self.dataset_bytes_max
+        self.host.memory.full = full or room < 0
+        return room
 
     @property
     def full(self) -> bool:

@@ -5,7 +5,7 @@ from twisted.internet.task import Clock as Reactor
 
 from kraft.process.clock import ReactorClock
 from kraft.process.memory_limit import ADDRESSES, PAGE_BYTES, MemoryLimit, MemoryUse
-from kraft.process.memory_watch import CHECK_SECONDS, TRIM_SECONDS, MemoryWatch, room_for_data
+from kraft.process.memory_watch import CHECK_SECONDS, REST_SECONDS, TRIM_SECONDS, MemoryWatch, room_for_data
 
 MIB = 1 << 20
 TAIL = 32 * MIB
@@ -49,6 +49,8 @@ class World:
         self.trims = 0
         self.told = []
         self.full = None
+        self.checks = 0
+        self.room = 0  # for data
         MemoryWatch(limits, lambda: self.now, clock, self, self, self.trim).start()
 
     def trim(self):
@@ -57,6 +59,8 @@ class World:
 
     def memory_checked(self, full):
         self.full = full
+        self.checks += 1
+        return self.room
 
     def memory_full(self, used, limit, source):
         self.told.append(("full", used // MIB, limit // MIB, source))
@@ -86,3 +90,28 @@ def test_free_memory_goes_back_before_a_write_is_refused():
     assert world.trims == 1
     world.reactor.advance(TRIM_SECONDS)
     assert (world.trims, world.full) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "room", "checks"),
+    [
+        (4096, 100, 2000, 10),  # enough for a second
+        (512, 100, 2000, 11),  # 348 MiB, a part of a second
+        (4096, 100, 100, 40),  # the bound of the data is near
+        (256, 200, 2000, 100),
+    ],
+)
+def test_memory_is_looked_at_more_often_near_a_limit(limit, used, room, checks):
+    world = World(MemoryLimit(limit * MIB, "x"), MemoryLimit(1 << 40, "machine"))
+    world.now, world.room = use(used), room * MIB
+    world.reactor.pump([REST_SECONDS] + [0.01] * 1000)
+    assert world.checks == pytest.approx(checks, rel=0.1, abs=1)
+
+
+def test_memory_is_watched_on_when_a_report_fails(monkeypatch):
+    world = World(MemoryLimit(256 * MIB, "x"))
+    monkeypatch.setattr(world, "memory_full", None)
+    with pytest.raises(TypeError):
+        world.uses(250)
+    world.uses(100)
+    assert world.uses(100) is False
