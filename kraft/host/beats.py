@@ -136,6 +136,16 @@ class Beats:
 
     # -- ticks
 
+    def skip(self, ticks: int) -> None:
+        """So many ticks passed in which no beat was due."""
+        self.ticks += ticks
+
+    @property
+    def spare_ticks(self) -> int:
+        """How many ticks may pass before the one in which beats are due; one group alone has none."""
+        interval = settings.TICKS_PER_HEARTBEAT
+        return interval - 1 - (self.ticks % interval if len(self._groups) > 1 else 0)
+
     @property
     def lively(self) -> bool:
         """Whether every link has just brought a beat, and an answer to a beat of this node."""

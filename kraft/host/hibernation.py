@@ -25,6 +25,7 @@ from kraft.host.beats import Beats
 from kraft.host.context import GroupContext
 from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
+from kraft.host.group.stillness import is_still
 from kraft.raft.errors import InvariantViolation
 
 HIBERNATION_SECONDS = 10.0
@@ -73,7 +74,7 @@ class Hibernation:
             for id_ in [id_ for id_ in groups if id_ in self.asleep]:
                 missed = self._woken(id_) if id_ in self.asleep else 0
                 if missed:
-                    self._groups[id_].raft.missed(missed - 1)
+                    self._make_up(id_, missed - 1)
                     self._beats.speak_for(self._groups[id_])
                     self._groups[id_].tick()
         except InvariantViolation as error:
@@ -111,7 +112,7 @@ class Hibernation:
             due = [id_ for id_ in due if id_ in self.asleep and self.asleep[id_].until == tick]
         self._version, self._slow = version, slow
         for id_ in due:
-            self._groups[id_].raft.missed(self._woken(id_))
+            self._make_up(id_, self._woken(id_))
         if serving and self._may_hibernate:
             self._rest(now, due)
         self._beats.speak()
@@ -125,6 +126,15 @@ class Hibernation:
         self.awake[id_] = self._groups[id_]
         return self._beats.ticks - sleep.since
 
+    def _make_up(self, id_: int, ticks: int) -> None:
+        """Let the group count ticks that it has missed.
+
+        They are left out if it is quiet no more: nobody could say now what was heard in them.
+        """
+        raft = self._groups[id_].raft
+        if raft.state.quiet:
+            raft.skip(ticks)
+
     # -- hibernating
 
     def _rest(self, now: float, due: Collection[int]) -> None:
@@ -134,7 +144,7 @@ class Hibernation:
             busy = not group.id or group.id in due or group.id in self._context.turns.woken
             if not busy and self._is_idle(group, now):
                 until = tick + self._ticks
-                until -= until % settings.TICKS_PER_HEARTBEAT  # so that what they send leaves together
+                until -= (until + 1) % settings.TICKS_PER_HEARTBEAT  # a tick that an idle node calls for too
                 memory = group.state.machine.keyspace.memory
                 self.asleep[group.id] = _Sleep(tick, until, memory)
                 self.memory += memory
@@ -151,18 +161,12 @@ class Hibernation:
     def _is_idle(self, group: Group, now: float) -> bool:
         """Whether a tick of this quiet group would do nothing before `HIBERNATION_SECONDS` are over."""
         state, machine = group.state, group.state.machine
-        space = machine.keyspace
         return (
             self._beats.rests(group)
-            and state.index == group.raft.state.log.last_index
+            and is_still(group)
             and machine.version >= self._version
-            and group.requests.is_idle
-            and not (space.transactions.prepared or space.transactions.decisions or space.garbage)
-            and not self._context.slots.is_moving(group.id, space)
-            and not (group.drained or state.fenced or state.switching)
-            and not (group.sender.active or group.receiver.active)
-            and not (group.membership.active or group.consistency.awaited)
-            and not _has_checkpoint_or_cut(group)
+            and not self._context.slots.is_moving(group.id, machine.keyspace)
+            and not (group.drained or state.fenced)
             and not (group.raft.state.leads and self._leader_is_busy(group, now))
         )
 
@@ -173,9 +177,3 @@ class Hibernation:
         soon = clock.stamp() + 2000 * HIBERNATION_SECONDS  # log time may run a little fast
         expires_soon = expires is not None and expires <= soon
         return expires_soon or not clock.is_steady or group.checkpoints.due(now)
-
-
-def _has_checkpoint_or_cut(group: Group) -> bool:
-    """Whether a checkpoint is under way, or the log is to be cut further."""
-    checkpoints = group.checkpoints
-    return checkpoints.busy or checkpoints.awaited or group.marker_waits or group.log_cut.is_due

@@ -28,6 +28,7 @@ from kraft.host.data_memory import DataMemory
 from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
 from kraft.host.hibernation import Hibernation
+from kraft.host.idleness import Idleness
 from kraft.host.key_indexes import KeyIndexes
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.membership.peers import Peers
@@ -44,6 +45,7 @@ from kraft.host.requests.transaction_waits import KeysOfRead
 from kraft.host.slots import SlotMap
 from kraft.host.slowness import Slowness
 from kraft.host.status import full_leader, node_condition, node_status
+from kraft.host.ticker import Ticker
 from kraft.host.transactions.transactions import Transactions
 from kraft.host.turns import Turns
 from kraft.host.user_watch import UserWatch
@@ -79,7 +81,6 @@ class Host:
         self.indexes = KeyIndexes(self.groups, background, clock)
         self._config = config
         self._clock = clock
-        self._tick_seconds = settings.tick_seconds(config)
         self._started_at = clock.seconds()
         formation = settings.formation(config, loaded.identity, machine_version)
         self.slots = slots = SlotMap(formation.groups, loaded.identity.created)
@@ -90,7 +91,7 @@ class Host:
         self._turns = turns = Turns(clock, self)
         self.backpressure = pressure = Backpressure(config.limits.pending_proposals)
         self.users = users = UserWatch(self.groups)
-        self._context = GroupContext(
+        self._context = context = GroupContext(
             clock, disk, persistence, slow, pressure, observer, peers, turns, fatal, users=users, slots=slots
         )
         early = EarlyRequests(clock)
@@ -109,17 +110,19 @@ class Host:
         self._spread = LeaderSpread(self.groups, self.peers, self.transfers, sleep.wake)
         self.moves = Moves(config, self.groups, self._context, self.transactions, self.indexes, sleep.wake)
         self.memory = DataMemory(self.groups, sleep, background)
-        known = elsewhere.directory
-        self._placer = Placer(groups, known, self._context, self.transactions, self.read, background)
+        self._placer = Placer(groups, elsewhere.directory, context, self.transactions, self.read, background)
         plans = (MovePlanner(self.moves, slots, clock, self.read), self._placer.commands)
         self._admin = AdminExecutor(
-            groups, known, self._context, self.transfers, images, plans, sleep.wake, self.read, first
+            groups, elsewhere.directory, context, self.transfers, images, plans, sleep.wake, self.read, first
         )
         remote.ask = self._admin.ask_at_once
+        active = (self.transfers, self._admin, self.images, self.moves, elsewhere)
+        idleness = Idleness(config, groups, context, self._lifecycle, beats, sleep, active)
+        self._ticker = ticker = Ticker(config, clock, idleness, self)
         self.elsewhere.has_left = self._lifecycle.replicas.has_left
         self._lifecycle.replicas.parts = (sleep, beats, peers, self.transactions, self.moves, self.indexes)
         self.peer_receiver = PeerReceiver(
-            self.groups, self._context, self._lifecycle, self._admin, election, beats, sleep, elsewhere, self
+            groups, context, self._lifecycle, self._admin, election, beats, sleep, elsewhere, ticker, self
         )
 
     @property
@@ -132,7 +135,7 @@ class Host:
     def start(self, network: Network, started: Callable[[], None]) -> None:
         """Replay the log of every group, then call `started`. A node that has not formed calls it at once."""
         self.peers.start(network)
-        self._clock.call_later(self._tick_seconds, self._tick)
+        self._ticker.start()
         self._lifecycle.start(started)
 
     def stop(self, transferred: Callable[[], None]) -> None:
@@ -205,8 +208,7 @@ class Host:
         """
         target = self.groups.get(group)
         if target is None or self.peers.removed:
-            again = partial(self.read, group, done, fresh)
-            self.elsewhere.read_scripts(group, done, again, fresh=fresh)
+            self.elsewhere.read_scripts(group, done, partial(self.read, group, done, fresh), fresh=fresh)
         else:
             target.requests.reads.read(done, fresh)
 
@@ -239,9 +241,9 @@ class Host:
     def admin(self, command: AdminCommand, done: AdminDone) -> None:
         """Carry out an administrator's command, here or at the leader.
 
-        `done` gets its result or an exception. It never runs inside this call. A command for the cluster goes
-        to all its groups, whose number a node without any does not know yet.
+        `done` gets its result or an exception, later. A command for all groups waits until they are known.
         """
+        self._ticker.hurry()
         if self.groups or isinstance(command, LOCAL):
             self._admin.do(command, done)
         else:
@@ -269,9 +271,8 @@ class Host:
 
     def status(self) -> Status:
         """What this node reports about itself, as plain values."""
-        context, moves, placer = self._context, self.moves, self._placer
-        parts = (self._lifecycle, self.groups, self.transactions, moves, self.beats, placer)
-        return node_status(self._config, context, *parts, self._started_at)
+        parts = (self._lifecycle, self.groups, self.transactions, self.moves, self.beats, self._placer)
+        return node_status(self._config, self._context, *parts, self._started_at)
 
     # -- turns ----------------------------------------------------------------------------------------
 
@@ -280,6 +281,8 @@ class Host:
         turns = self._turns
         while not self.hibernation.asleep.keys().isdisjoint(turns.woken):  # a tick may wake others
             self.hibernation.wake(turns.woken)
+        if self._ticker.span > 1:
+            self._ticker.look(turns.woken)
         woken, turns.woken = turns.woken, {}
         groups = self.groups
         if not groups.keys() >= woken.keys():  # the disk has done something for a replica that has left
@@ -307,12 +310,11 @@ class Host:
             if not self.peers.network.send(peer, messages):
                 self._admin.unsent(messages)
                 self.elsewhere.unsent(peer, messages)
-                for id_, message in messages:
-                    if id_ in self.groups:
-                        self.groups[id_].unsent(peer, without_numbers(message))
+                for id_, message in [each for each in messages if each[0] in self.groups]:
+                    self.groups[id_].unsent(peer, without_numbers(message))
 
-    def _tick(self) -> None:
-        self._clock.call_later(self._tick_seconds, self._tick)
+    def tick(self) -> None:
+        """One tick passed: groups, then the parts of the node, look at the time."""
         try:
             now = self._clock.seconds()
             self._context.slowness.tick(now)

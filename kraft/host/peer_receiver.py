@@ -11,6 +11,7 @@ from kraft.host.group.group import Group
 from kraft.host.hibernation import Hibernation
 from kraft.host.lifecycle import Lifecycle
 from kraft.host.replica_numbers import begins
+from kraft.host.ticker import Ticker
 from kraft.host.turns import TurnOwner
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import (
@@ -43,6 +44,7 @@ class PeerReceiver:
         beats: Beats,
         hibernation: Hibernation,
         elsewhere: AbsentGroups,
+        ticker: Ticker,
         owner: TurnOwner,
     ) -> None:
         self._groups = groups
@@ -55,6 +57,7 @@ class PeerReceiver:
         self._beats = beats
         self._hibernation = hibernation
         self._elsewhere = elsewhere
+        self._ticker = ticker
         self._owner = owner
 
     def hello(self) -> Hello:
@@ -78,6 +81,7 @@ class PeerReceiver:
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is ready for messages."""
+        self._ticker.hurry()
         self._hibernation.wake_all()
         self._peers.link_up(peer, hello)
         self._beats.link_up(peer)
@@ -88,6 +92,7 @@ class PeerReceiver:
 
     def link_down(self, peer: str, closed_by_peer: bool) -> None:
         """The link to `peer` is gone. If the peer's process closed it, the groups that it led elect early."""
+        self._ticker.hurry()
         self._hibernation.wake_all()  # while it is known what the link has said
         self._peers.link_down(peer)
         self._beats.link_down(peer)
@@ -102,6 +107,8 @@ class PeerReceiver:
         They are served at once, because other nodes wait for the answers. Requests of clients, in contrast,
         gain from being gathered until the end of the reactor's iteration.
         """
+        if self._ticker.span > 1:
+            self._ticker.catch_up()
         turns, groups, asleep = self._turns, self._groups, self._hibernation.asleep
         absent = self._elsewhere.absent
         scheduled, turns.scheduled = turns.scheduled, True  # the turn follows at once: schedule none
@@ -129,6 +136,8 @@ class PeerReceiver:
 
     def receiving(self, peer: str) -> None:
         """A part of a message arrived from an authenticated peer; heartbeats may wait after the rest."""
+        if self._ticker.span > 1:
+            self._ticker.catch_up()
         for group in self._hibernation.awake.values():  # the others have just heard all nodes
             group.receiving(peer)
 
@@ -139,6 +148,7 @@ class PeerReceiver:
         elif isinstance(message, Invitation):
             self._lifecycle.invited(message)
         elif isinstance(message, Admin):
+            self._ticker.hurry()
             self._hibernation.wake((group,))
             self._admin.asked(group, peer, message)
         elif isinstance(message, AdminReply):

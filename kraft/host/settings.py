@@ -24,6 +24,15 @@ def election_ticks(config: Config) -> int:
     return max(1, round(config.raft.election_timeout / tick_seconds(config)))
 
 
+def spare_ticks(config: Config) -> int:
+    """How many ticks may pass on an idle node without a call of the host, at most.
+
+    The age of a replica's state is known to a heartbeat interval and two calls, and may always be read stale.
+    """
+    stale = round(config.reads.max_staleness / tick_seconds(config)) - TICKS_PER_HEARTBEAT
+    return min(TICKS_PER_HEARTBEAT, stale // 2) - 1
+
+
 def consensus(config: Config, groups: int) -> RaftSettings:
     """For the consensus of each of `groups` groups."""
     raft = config.raft

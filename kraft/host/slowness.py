@@ -88,6 +88,11 @@ class Slowness:
             self._fast_at = now
         self.leaves = now - self._fast_at >= LEAVE_TIMEOUTS * self._election_timeout
 
+    def skip(self, seconds: float) -> None:
+        """The next tick was meant to come so many seconds later: that is no sign of slowness."""
+        if self._last_tick is not None:
+            self._last_tick += seconds
+
     def _measure_write(self, now: float) -> None:
         """Costs the writes themselves nothing. One that waits for space on a full disk is not slow."""
         under_way = None if self._persistence.full else self._persistence.under_way

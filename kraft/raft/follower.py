@@ -7,6 +7,7 @@ from kraft.raft.role_change import RoleChange
 from kraft.raft.state import CANDIDATE, FOLLOWER, PRECANDIDATE
 
 PARTS_TIMEOUTS = 20  # election timeouts for which parts of messages are a sign of life
+FRESH_HEARTBEATS = 2  # intervals since the leader was heard, up to which no follower watches each tick
 SLOW_TIMEOUTS = 2  # election timeouts that a slow node waits longer: the others campaign first
 
 
@@ -26,6 +27,18 @@ class Follower(Role):
             state.role_change = RoleChange(PRECANDIDATE)
         elif state.leader:  # a node that may not campaign must not believe in a lost leader for ever either
             state.role_change = RoleChange(FOLLOWER)
+
+    def skip(self, ticks: int) -> None:
+        """Count them."""
+        self._state.elapsed += ticks
+
+    @property
+    def spare_ticks(self) -> int:
+        """A heartbeat interval while the leader is heard: that ends before the shortest election timeout."""
+        state = self._state
+        interval = state.settings.heartbeat_ticks
+        fresh = state.leader and state.elapsed <= FRESH_HEARTBEATS * interval
+        return max(0, min(interval, state.timeout - state.elapsed) - 1) if fresh else 0
 
     def append(self, sender: str, message: Append) -> None:
         """Take the entries if the logs match before them (RP figure 2), and answer when they are durable."""

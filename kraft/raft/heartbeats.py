@@ -22,9 +22,10 @@ class Heartbeats:
     reads of one turn share one `ctx`.
 
     `commits_wanted`: readers on some follower wait for a commit index that it could not be sent yet.
+    `elapsed` are the ticks since periodic heartbeats were due last.
     """
 
-    __slots__ = ("_reads", "_round", "_state", "_tracker", "commits_wanted")
+    __slots__ = ("_reads", "_round", "_state", "_tracker", "commits_wanted", "elapsed")
 
     def __init__(self, state: ReplicaState, tracker: Tracker) -> None:
         self._state = state
@@ -32,6 +33,23 @@ class Heartbeats:
         self._round = 0
         self._reads: deque[tuple[int, ReadState]] = deque()  # with the rounds that they began
         self.commits_wanted = False
+        self.elapsed = 0
+
+    def tick(self) -> bool:
+        """One tick passed. Returns whether periodic heartbeats are due."""
+        self.elapsed += 1
+        due = self.elapsed >= self._state.settings.heartbeat_ticks
+        if due:
+            self.elapsed = 0
+        return due
+
+    @property
+    def spare_ticks(self) -> int:
+        """How many ticks may pass before the one in which they are due. A quiet group has none."""
+        state = self._state
+        if state.transferring:
+            return 0
+        return max(0, state.settings.heartbeat_ticks - 1 - (0 if state.quiet else self.elapsed))
 
     def send(self, progress: Progress) -> None:
         """Send one heartbeat, with as much of the commit index as the follower is known to hold."""

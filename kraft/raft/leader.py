@@ -28,21 +28,13 @@ class Leader(Role):
     It is a joint one, which is to be left for its target, or one that has no vote for this node.
     """
 
-    __slots__ = (
-        "_heartbeat_elapsed",
-        "_heartbeats",
-        "_leave_at",
-        "_replication",
-        "_tracker",
-        "_transfer",
-    )
+    __slots__ = ("_heartbeats", "_leave_at", "_replication", "_tracker", "_transfer")
 
     def __init__(self, state: ReplicaState) -> None:
         super().__init__(state)
         self._tracker = Tracker(state)
         self._replication = Replication(state, self._tracker)
         self._heartbeats = Heartbeats(state, self._tracker)
-        self._heartbeat_elapsed = 0
         self._transfer: LeadershipTransfer | None = None
         self._leave_at = NEVER
 
@@ -76,13 +68,20 @@ class Leader(Role):
             self._end_transfer("timeout")
         self._follow_links()
         self._tracker.trim_tail()
-        self._heartbeat_elapsed += 1
-        if self._heartbeat_elapsed >= state.settings.heartbeat_ticks:
-            self._heartbeat_elapsed = 0
+        if self._heartbeats.tick():
             if not state.quiet:
                 self._heartbeats.beat()
             if self._transfer is not None:
                 self._transfer.repeat()
+
+    def skip(self, ticks: int) -> None:
+        """Count them on the way to the next heartbeats."""
+        self._heartbeats.elapsed += ticks
+
+    @property
+    def spare_ticks(self) -> int:
+        """Up to the next heartbeats."""
+        return self._heartbeats.spare_ticks
 
     def _follow_links(self) -> None:
         """Let windows follow the links, and proposals the links of a majority."""

@@ -77,15 +77,15 @@ class Raft:
         if state.role_change is not None:
             self._roles.change()
 
-    def missed(self, ticks: int) -> None:
-        """So many ticks of the host have passed while this group was quiet and nobody called `tick`.
+    def skip(self, ticks: int) -> None:
+        """So many ticks passed without a call of `tick`: at most `spare_ticks`, or the group was quiet."""
+        self.state.ticks += ticks
+        self._roles.current.skip(ticks)
 
-        They are left out if it is quiet no more: nobody could say now what was heard in them.
-        """
-        if self.state.quiet:
-            self.state.ticks += ticks
-            if self.state.following:
-                self.state.elapsed += ticks
+    @property
+    def spare_ticks(self) -> int:
+        """How many ticks may pass before the next call of `tick`: nothing is due before that."""
+        return self._roles.current.spare_ticks
 
     def step(self, sender: str, message: Message) -> None:
         """Take `message`, which arrived over the authenticated link of `sender`."""

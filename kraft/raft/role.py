@@ -44,6 +44,14 @@ class Role:
     def tick(self) -> None:
         """One tick passed."""
 
+    def skip(self, ticks: int) -> None:
+        """So many ticks passed in which nothing was due."""
+
+    @property
+    def spare_ticks(self) -> int:
+        """How many ticks may pass before the next call of `tick`."""
+        return 0
+
     def persisted(self) -> None:
         """More of this node's state is durable."""
 

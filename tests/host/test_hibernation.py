@@ -61,7 +61,7 @@ def test_a_group_that_hibernates_is_not_ticked(cluster):
             group.tick = counted
     cluster.run(2 * HIBERNATION_SECONDS)
     for calls in ticked.values():
-        assert calls.count(0) > 700
+        assert 190 <= calls.count(0) <= 240, "once in a heartbeat interval"
         assert all(1 <= calls.count(group) <= 8 for group in MANY), "now and then"
     assert cluster.run(1, cluster.asleep)
 
@@ -338,7 +338,7 @@ def test_memory_of_groups_that_hibernate_counts(cluster):
     assert known == memory.measure() > 0
     assert cluster.host("K1").hibernation.memory == known  # group 0 has no keys
     cluster.put("K1", 1, b"another")
-    cluster.run(0.1)
+    cluster.run(0.2)
     assert memory.bytes == memory.measure() > known
 
 

@@ -54,6 +54,18 @@ def test_a_write_that_the_disk_does_not_finish_is_seen_while_it_is_under_way(nod
     assert node.events == ["node_slow disk"]
 
 
+def test_ticks_that_were_left_out_on_purpose_are_no_sign_of_slowness(node):
+    node.ticks(1)
+    for _ in range(40):
+        node.slowness.skip(TIMEOUT)
+        node.ticks(1, TIMEOUT + TICK)
+    assert not node.slowness.loop
+    for _ in range(40):
+        node.slowness.skip(TIMEOUT)
+        node.ticks(1, 2 * TIMEOUT)
+    assert node.slowness.loop
+
+
 def test_a_slow_node_keeps_leadership_for_an_election_timeout(node):
     """By then the others have said whether they are slow too."""
     node.persistence.under_way = object()

@@ -10,9 +10,9 @@ _FILE = "kraft/host/hibernation.py"
 HIBERNATION_MUTATIONS = (
     _plant(
         "missed ticks are not made up for",
-        "kraft/raft/raft.py",
-        "            self.state.ticks += ticks\n",
-        "",
+        _FILE,
+        "            raft.skip(ticks)\n",
+        "            pass\n",
         "a group that wakes stands where it would stand had it been ticked",
     ),
     _plant(

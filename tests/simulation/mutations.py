@@ -12,6 +12,7 @@ from tests.simulation.move_mutations import MOVE_MUTATIONS
 from tests.simulation.replica_mutations import REPLICA_MUTATIONS
 from tests.simulation.script_mutations import SCRIPT_MUTATIONS
 from tests.simulation.storage_mutations import STORAGE_MUTATIONS
+from tests.simulation.tick_mutations import TICK_MUTATIONS
 
 MUTATIONS = (
     *CONSENSUS_MUTATIONS,
@@ -20,6 +21,7 @@ MUTATIONS = (
     *GROUP_MUTATIONS,
     *BEAT_MUTATIONS,
     *HIBERNATION_MUTATIONS,
+    *TICK_MUTATIONS,
     *CROSS_GROUP_MUTATIONS,
     *MOVE_MUTATIONS,
     *REPLICA_MUTATIONS,

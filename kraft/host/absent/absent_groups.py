@@ -246,6 +246,11 @@ class AbsentGroups:
 
     # -- time -----------------------------------------------------------------------------------------
 
+    @property
+    def active(self) -> bool:
+        """Whether a request to a group elsewhere has no answer yet."""
+        return any(absent.pending for absent in self.absent.values())
+
     def tick(self, now: float, awake: Iterable[Group]) -> None:
         """One tick of the host passed, at `now`. Groups that are not `awake` have not changed."""
         self.reports.tick(awake)

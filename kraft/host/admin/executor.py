@@ -171,6 +171,11 @@ class AdminExecutor:
         if not self._requests.add(PendingCommand(deadline, done, command, group)):
             self._clock.call_soon(partial(done, Busy()))
 
+    @property
+    def active(self) -> bool:
+        """Whether a caller on this node waits for the leader of a group."""
+        return self._requests.active
+
     def tick(self) -> None:
         """Give up commands that are late, or whose leader is lost, and give those that wait to the leader."""
         now = self._clock.seconds()

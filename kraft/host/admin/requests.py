@@ -110,6 +110,11 @@ class AdminRequests:
         self._sent: dict[int, PendingCommand] = {}
         self._here: list[PendingCommand] = []  # carried out by this node
 
+    @property
+    def active(self) -> bool:
+        """Whether a command is not answered yet."""
+        return bool(self._waiting or self._sent or self._here)
+
     def add(self, pending: PendingCommand) -> bool:
         """Keep a new command until there is a leader. Returns False, and keeps it not, when too many wait."""
         if len(self._waiting) + len(self._sent) + len(self._here) >= PENDING_MAX:
@@ -181,7 +186,7 @@ class AdminRequests:
 
     def expire(self, now: float) -> None:
         """Settle commands past their deadline: those that no leader began are refused, others uncertain."""
-        if not (self._waiting or self._sent or self._here):
+        if not self.active:
             return  # most often
         late, self._waiting = overdue(self._waiting, now)
         for each in late:

@@ -65,6 +65,11 @@ class LeadershipTransfers:
         self._pending: list[_PendingTransfer] = []
         self._handed_over: dict[int, float] = {}  # group id -> when that was last tried
 
+    @property
+    def active(self) -> bool:
+        """Whether a caller waits for the outcome of one."""
+        return bool(self._pending)
+
     def begin(self, group: Group, to: str, done: Callable[[TransferOutcome], None]) -> None:
         """Transfer the leadership of `group`, which this node leads, to the node `to`, or to the best voter.
 

@@ -189,9 +189,14 @@ class PinnedImages:
         if image is not None:
             image.close()
 
+    @property
+    def active(self) -> bool:
+        """Whether an image is open, or is being opened, here or for another node."""
+        return bool(self._open or self._opening or self._paused) or not self.lent.is_idle
+
     def tick(self) -> None:
         """Close what is not read, and go on with what is being opened."""
-        if self.lent.is_idle and not (self._open or self._opening or self._paused):
+        if not self.active:
             return  # most often
         now = self._clock.seconds()
         self.lent.tick(now)

@@ -164,6 +164,12 @@ class Group:
 
     # -- time -----------------------------------------------------------------------------------------
 
+    def skip(self, ticks: int) -> None:
+        """So many ticks of the host passed in which nothing was due here."""
+        self.raft.skip(ticks)
+        self.requests.reads.skip(ticks)
+        self.membership.skip(ticks)
+
     def tick(self) -> None:
         """One tick of the host passed."""
         self.raft.mark_slow(self._context.slowness.slow)

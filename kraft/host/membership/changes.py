@@ -152,6 +152,10 @@ class MembershipChanges:
         """Whether the follower `id_` answers, and lacks hardly an entry, as this leader sees it."""
         return id_ in self._health.caught_up
 
+    def skip(self, ticks: int) -> None:
+        """So many ticks passed in which nothing was under way."""
+        self._health.skip(ticks)
+
     def tick(self, now: float) -> None:
         """One tick of the host passed; `now` in monotonic seconds."""
         state = self._raft.state

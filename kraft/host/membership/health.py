@@ -20,6 +20,10 @@ class ReplicaHealth:
         """One tick of the host passed while this node leads."""
         self._last_indexes.append(self._raft.state.log.last_index)
 
+    def skip(self, ticks: int) -> None:
+        """So many ticks passed, and nothing was appended."""
+        self._last_indexes.extend([*self._last_indexes][-1:] * ticks)
+
     def clear(self) -> None:
         """This node does not lead: forget what was observed."""
         self._last_indexes.clear()

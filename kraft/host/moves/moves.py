@@ -152,15 +152,20 @@ class Moves:
 
     # -- for the host ---------------------------------------------------------------------------------
 
+    @property
+    def active(self) -> bool:
+        """Whether a move is not over, as far as this node knows."""
+        return self._slots.plan is not None or self._slots.view is not None or bool(self._movers)
+
     def tick(self, awake: Iterable[Group]) -> None:
         """One tick of the host passed: in the groups led here, go on with their moves.
 
         The groups out of which a move is planned are woken; a group that is part of one does not hibernate.
         """
-        slots, movers = self._slots, self._movers
-        if slots.plan is None and slots.view is None and not movers:
+        movers = self._movers
+        if not self.active:
             return
-        self._wake(slots.sources)
+        self._wake(self._slots.sources)
         for group in awake:
             if group.id not in movers and self._is_led(group):
                 movers[group.id] = self._made(group)

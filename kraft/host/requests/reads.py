@@ -216,6 +216,11 @@ class Reads:
         """The link to `peer` is gone."""
         self._rounds.fail_asked(peer)
 
+    def skip(self, ticks: int) -> None:
+        """So many ticks passed without a call; none of them was before the last call."""
+        if self._raft.state.leads:
+            self._ticks.extend([self._last_tick] * ticks)
+
     def tick(self, now: float) -> None:
         """One tick of the host passed, at `now`."""
         self._tick_before, self._last_tick = self._last_tick, now

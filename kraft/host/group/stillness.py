@@ -1,0 +1,19 @@
+"""Whether anything is under way in a replica."""
+
+from kraft.host.group.group import Group
+
+
+def is_still(group: Group) -> bool:
+    """Whether a tick has nothing to go on with: all is applied, nobody waits, nothing is copied or cut.
+
+    Time may still matter to it, for example to a leader with a key that expires.
+    """
+    state, space, checkpoints = group.state, group.state.machine.keyspace, group.checkpoints
+    return (
+        state.index == group.raft.state.log.last_index
+        and group.requests.is_idle
+        and not (space.transactions.prepared or space.transactions.decisions or space.garbage)
+        and not (state.switching or group.sender.active or group.receiver.active)
+        and not (group.membership.active or group.consistency.awaited)
+        and not (checkpoints.busy or checkpoints.awaited or group.marker_waits or group.log_cut.is_due)
+    )
