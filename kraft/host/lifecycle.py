@@ -72,7 +72,7 @@ class Lifecycle:
         self._ending = False
         self._writing = False  # a new identity is on its way to the disk
         self._create_at = 0.0  # monotonic seconds, after the disk was full
-        self._created_at: dict[int, float] = {}  # monotonic seconds: when groups were created here
+        self._created_at: dict[int, float] = {}  # monotonic seconds: when replicas began meanwhile
 
     def start(self, started: Callable[[], None]) -> None:
         """Replay the log of every group, then call `started`. A node that has not formed calls it at once."""
@@ -116,7 +116,7 @@ class Lifecycle:
         return NodeState(FORMING, "; ".join([text, *self._refusals()]))
 
     def _is_new(self, group: Group) -> bool:
-        """Whether a group was created just now, and may still wait for its first leader: it has no slots.
+        """Whether a group or its replica here began just now, and may still wait for its first leader.
 
         One that has none after some elections has a problem, such as voters that are gone.
         """
@@ -294,8 +294,10 @@ class Lifecycle:
     def begin_replica(self, group: int) -> None:
         """Begin an empty replica of a group, which the disk has noted."""
         if self.phase == SERVING:
+            now = self._context.clock.seconds()
             self._context.observer.event("replica_begun", group=group)
-            replay = _Replay({group: beginning.EMPTY.restored}, self._context.clock.seconds(), None)
+            self._created_at[group] = now
+            replay = _Replay({group: beginning.EMPTY.restored}, now, None)
             self._start_groups(replay)
 
     def _greet_again(self) -> None:

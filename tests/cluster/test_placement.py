@@ -14,8 +14,18 @@ ZONES = {"K1": "a", "K2": "a", "K3": "b", "K4": "b", "K5": "c", "K6": "c"}
 ZONES["K7"] = "127.0.0.1"  # it is configured without one, which makes it the host of its address
 
 
+MOVING = """
+from kraft.host.membership import peers
+peers.REPLICAS_MOVE = True
+"""
+
+
 @pytest.fixture
 def six(make_cluster):
+    return six_nodes(make_cluster)
+
+
+def six_nodes(make_cluster):
     """Six nodes in three zones."""
     cluster = make_cluster(6, cluster={"groups": GROUPS})
     for server in cluster:
@@ -26,8 +36,8 @@ def six(make_cluster):
 
 def voters(server):
     """The voters of each group, as a node knows them."""
-    found = (server.status() or {}).get("groups", ())
-    return {group["group"]: tuple(group["voters"]) for group in found if not group["joint"]}
+    rows = maps(server.ask("KRAFT", "GROUPS"))
+    return {row["group"]: tuple(map(bytes.decode, row["voters"])) for row in rows if not row["joint"]}
 
 
 def shown(server):
@@ -46,6 +56,21 @@ def is_wide(server):
     found = voters(server)
     return set(found) == set(range(GROUPS)) and all(
         len(ids) == len({ZONES[id_] for id_ in ids}) == 3 for group, ids in found.items() if group
+    )
+
+
+def held(server):
+    """The groups of which a node has a replica."""
+    return {group["group"] for group in (server.status() or {}).get("groups", ())}
+
+
+def only_voters_hold(cluster):
+    """Whether every running node has replicas of the groups in which it votes, and of group 0."""
+    found = voters(cluster["K1"])
+    return all(
+        held(server) == {0, *(group for group, ids in found.items() if server.id in ids)}
+        for server in cluster
+        if server.running
     )
 
 
@@ -93,6 +118,54 @@ def test_votes_follow_nodes_that_come_go_and_die_while_clients_write(six):
         load.servers.remove(six["K6"])
         six.servers.pop("K6")
         wait_until(lambda: is_wide(first), "others vote in the place of K6")
+        load.advance(50)
+
+        assert first.order("REPLICATION", "ALL") == "OK"
+        members = tuple(sorted(votes(first)))
+        wait_until(lambda: set(voters(first).values()) == {members}, "every member votes again")
+        load.advance(50)
+    for server in six:
+        load.check(server)
+    wait_until(lambda: are_equal(first), "all replicas are equal")
+
+
+def test_replicas_follow_the_votes_while_clients_write(make_cluster, tmp_path, monkeypatch):
+    """Of nodes that move replicas, which is not switched on: nodes come, go and die."""
+    (tmp_path / "sitecustomize.py").write_text(MOVING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    six = six_nodes(make_cluster)
+    first = six["K1"]
+    with Load(list(six)) as load:
+        load.advance(50)
+        assert first.order("REPLICATION", 3) == "OK"
+        wait_until(lambda: is_wide(first) and is_settled(first), "three nodes vote in each group")
+        wait_until(lambda: only_voters_hold(six), "only voters have a replica")
+        load.advance(50)
+
+        [seventh] = six.standby("K7")
+        assert first.order("ADD", "K7", f"127.0.0.1:{seventh.peer_port}") == "OK"
+        seventh.wait_serving()
+        assert held(seventh) == {0}
+        load.servers.append(seventh)
+        load.advance(50)
+        wait_until(lambda: first.ask("KRAFT", "REBALANCE", "REPLICAS", "DRYRUN"), "K7 can be given votes")
+        assert first.ask("KRAFT", "REBALANCE", "REPLICAS")
+        wait_until(lambda: is_settled(first) and votes(first)["K7"], "K7 has votes")
+        wait_until(lambda: only_voters_hold(six), "only voters have a replica")
+        load.advance(50)
+
+        assert first.order("REMOVE", "K4") == "OK"
+        load.servers.remove(six["K4"])
+        six.servers.pop("K4").terminate()
+        wait_until(lambda: is_wide(first) and only_voters_hold(six), "others have the replicas of K4")
+        load.advance(50)
+
+        six["K6"].kill()
+        load.advance(50)
+        wait_until(lambda: first.order("REMOVE", "K6") == "OK", "K6 is removed while it is down")
+        load.servers.remove(six["K6"])
+        six.servers.pop("K6")
+        wait_until(lambda: is_wide(first) and only_voters_hold(six), "others have the replicas of K6")
         load.advance(50)
 
         assert first.order("REPLICATION", "ALL") == "OK"

@@ -12,7 +12,7 @@ from kraft.host.membership.quorum_obstacle import election_obstacle, log_obstacl
 from kraft.node.values import Identity
 from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import NodeCondition
-from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.membership.configuration import NOBODY, Configuration, Member
 from tests.host.fakes import Clock
 from tests.host.membership.story import Observer
 
@@ -180,6 +180,12 @@ def test_a_member_that_refuses_the_links_of_this_node_is_missing_for_that_reason
     assert log_obstacle(peers, THREE) == (
         "no link to K3, no link to K2 (refused by the peer: the peer's secret is another)"
     )
+
+
+def test_a_replica_that_has_just_begun_knows_of_no_reason(peers):
+    """Its node was added, and nobody has told it yet who votes."""
+    obstacles = (log_obstacle, election_obstacle, slow_obstacle)
+    assert [obstacle(peers, NOBODY) for obstacle in obstacles] == ["", "", ""]
 
 
 @pytest.mark.parametrize(

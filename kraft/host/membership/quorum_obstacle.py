@@ -13,7 +13,12 @@ from kraft.raft.membership.quorum import Outcome, quorum_of
 
 
 def log_obstacle(peers: Peers, configuration: Configuration) -> str:
-    """Why no majority of the voters can log entries, such as `disk full on K2 and K3`; '' if one can."""
+    """Why no majority of the voters can log entries, such as `disk full on K2 and K3`; '' if one can.
+
+    A replica that has just begun knows of no voters, and so of no reason.
+    """
+    if not configuration.members:
+        return ""
     obstacles = {voter: _cannot_log(peers, voter) for voter in configuration.electors}
     if _have_majority(configuration, obstacles):
         return ""
@@ -38,7 +43,7 @@ def _lost_data(peers: Peers, configuration: Configuration) -> str:
 def election_obstacle(peers: Peers, configuration: Configuration) -> str:
     """Why no voter can be elected; '' if one can."""
     obstacle = log_obstacle(peers, configuration)
-    if obstacle:
+    if obstacle or not configuration.members:
         return obstacle
     obstacles = {
         voter: _cannot_log(peers, voter) or _cannot_lead(peers, voter) for voter in configuration.electors
@@ -49,6 +54,8 @@ def election_obstacle(peers: Peers, configuration: Configuration) -> str:
 def slow_obstacle(peers: Peers, configuration: Configuration) -> str:
     """Which slow disks and links every majority needs, such as `slow disk on K2`; '' if one does without."""
     electors = configuration.electors
+    if not electors:
+        return ""
     obstacles = {voter: _cannot_log(peers, voter) or _is_slow(peers, voter) for voter in electors}
     return "" if _have_majority(configuration, obstacles) else _in_words(obstacles)
 
