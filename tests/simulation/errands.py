@@ -1,6 +1,7 @@
 """The commands that the operator of the simulated cluster has sent, and what became of them.
 
-A change that a command reports as done must be in the committed entries of every group.
+A change that a command reports as done must be in the committed entries of every group, or of group 0 where
+nodes have replicas of some groups only.
 """
 
 from collections.abc import Callable
@@ -102,7 +103,8 @@ class Errands:
         else:
             fate = "done"
             if errand.in_force is not None:
-                for group in self._cluster.groups:
+                groups = self._cluster.groups[:1] if self._cluster.scattered else self._cluster.groups
+                for group in groups:
                     known = errand.known[group] if group < len(errand.known) else FIRST
                     since = self._cluster.checks.committed[group].configurations[known - 1 :]
                     demand(

@@ -38,10 +38,18 @@ class Membership:
         return [n for n in self._cluster.nodes.values() if n.lost]
 
     @property
+    def half_gone(self) -> bool:
+        """Whether some groups have removed a node for good, and others have not."""
+        known = self.configurations
+        retired = {incarnation for each in known for incarnation in each.retired}
+        return any(member.node in retired for each in known for member in each.members)
+
+    @property
     def moved(self) -> list[SimulatedNode]:
         """Members that have another address than the cluster knows."""
-        members = [(self._cluster.nodes[m.id], m) for m in self.configuration.members]
-        here = [(n, m) for n, m in members if n.durable.identity.incarnation == m.incarnation]
+        known = self.configurations if self._cluster.scattered else [self.configuration]
+        members = [(self._cluster.nodes[m.id], m) for each in known for m in each.members]
+        here = [(n, m) for n, m in members if n.durable.identity.incarnation == m.node]
         return [n for n, m in here if n.address != m.peer]
 
     def can_lose(self, id_: str) -> bool:
@@ -63,7 +71,9 @@ class Membership:
         hosts = [p.host for p in self._cluster.processes()]
         agreed = all(h.groups[group].raft.state.configuration == now for h in hosts if group in h.groups)
         agreed = agreed and all(self._on_disk(m.id, group) in (None, now) for m in now.members)
-        known = member is not None and member.incarnation == mine
+        if member is None and group and self._cluster.scattered:
+            return agreed
+        known = member is not None and member.node == mine
         return known and agreed and len(now.voters) >= 3
 
     def _on_disk(self, id_: str, group: int) -> Configuration | None:

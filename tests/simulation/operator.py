@@ -5,7 +5,7 @@ adding it, stops a removed node some time later, and wipes and re-admits a node 
 change that a command reports as done must be in the committed entries.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,8 @@ class Operator:
         half = self._errands.half
         if half is None or half.in_force is None:
             return False
+        if self._cluster.scattered:
+            return self._membership.half_gone
         return len({half.in_force(each) for each in self._membership.configurations}) > 1
 
     @property
@@ -254,7 +256,7 @@ class Operator:
         if node.process is None or node.damaged or not node.config.cluster.standby:
             self._stand_by(node)
         incarnation = node.durable.identity.incarnation
-        if all(any(m.incarnation == incarnation for m in each.members) for each in known):
+        if self._is_back(node, known):
             node.lost = False
             return
         self._errands.ask(
@@ -262,6 +264,14 @@ class Operator:
             lambda c: any(m.incarnation == incarnation for m in c.members),
             changes=True,
         )
+
+    def _is_back(self, node: SimulatedNode, known: Sequence[Configuration]) -> bool:
+        """Whether the node is a member with its new directory, and nowhere with the old one."""
+        mine = node.durable.identity.incarnation
+        if self._cluster.scattered:
+            members = [member for each in known if (member := each.member(node.id)) is not None]
+            return known[0].member(node.id) is not None and all(m.node == mine for m in members)
+        return all(any(m.incarnation == mine for m in each.members) for each in known)
 
     def _stop_strangers(self) -> None:
         """Stop nodes that are not members, some time after they left or failed to join."""

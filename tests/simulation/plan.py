@@ -144,14 +144,16 @@ def draw(
 def _with_replicas(plan: Plan, *, placing: bool) -> Plan:
     """The same plan with replicas that come and go, by dice of their own, and at least two groups.
 
-    Without the faults after which a node has to be taken back into all groups. Where the cluster places
-    replicas itself, there are no other changes.
+    Where the cluster places replicas itself, nobody else moves them. Otherwise the faults are left out after
+    which a node has to be taken back into all groups.
     """
     random = Random(f"{plan.seed} replicas")
     ids, every, at = node_ids(plan.nodes), random.choice((0.3, 1.0, 3.0)), 1.5
     kinds = [name for name, kind in KINDS.items() if kind.family == REPLICAS]
     kinds = random.sample(kinds, random.randrange(2, len(kinds) + 1))
-    faults = [each for each in plan.faults if each.kind not in (*DESTRUCTIVE, *FOR_ALL_GROUPS)]
+    faults = list(plan.faults)
+    if not placing:
+        faults = [each for each in faults if each.kind not in (*DESTRUCTIVE, *FOR_ALL_GROUPS)]
     number = len(plan.faults)
     while at < plan.seconds and not placing:
         kind = random.choice(kinds)

@@ -58,6 +58,9 @@ def test_where_the_cluster_places_replicas_nobody_else_does():
     plans = [draw(seed, placing=True, replicas=True) for seed in SEEDS]
     assert not [fault for plan in plans for fault in plan.faults if fault.family == REPLICAS]
     assert all(plan.groups > 1 for plan in plans if plan.nodes > 1)
+    for plan in plans:
+        others = [fault for fault in plan.faults if fault.family != VOTES]
+        assert others == list(draw(plan.seed).faults)
 
 
 def test_faults_come_in_their_order_within_the_time_of_the_plan():
