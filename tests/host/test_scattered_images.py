@@ -29,6 +29,21 @@ def lent(cluster, group):
     return [each for each in host.images.lent._lent.values() if each.group == group]
 
 
+class SlowDisk:
+    """A disk that begins so many seconds late to open a snapshot, or to write a checkpoint."""
+
+    def __init__(self, disk, clock, seconds):
+        self._disk = disk
+        self._clock = clock
+        self._seconds = seconds
+
+    def open_snapshot(self, group, done):
+        self._clock.call_later(self._seconds, partial(self._disk.open_snapshot, group, done))
+
+    def checkpoint(self, group, capture, done):
+        self._clock.call_later(self._seconds, partial(self._disk.checkpoint, group, capture, done))
+
+
 def states(cluster):
     """The keys of each group at its leader."""
     found = {}
@@ -130,6 +145,21 @@ def test_a_leader_that_is_lost_before_its_checkpoint_is_pinned_is_followed(clust
     assert isinstance(opened[0], PinnedImage), opened
 
 
+def test_a_marker_that_a_leader_has_missed_is_followed_by_one_that_it_takes(cluster):
+    """It was writing another checkpoint at that moment."""
+    leader = cluster.host(cluster.leader_of(1))
+    checkpoints = leader.groups[1].checkpoints
+    disk = checkpoints._disk
+    checkpoints._disk = SlowDisk(disk, leader._clock, 2.0)
+    leader.admin(admin.TakeSnapshot(), lambda _: None)
+    assert cluster.run(5, lambda: checkpoints.busy)
+    checkpoints._disk = disk
+    image = open_image(cluster, "K5", within=30)
+    assert isinstance(image, PinnedImage), image
+    cluster.run(1)
+    assert not checkpoints.paused
+
+
 def test_an_image_that_is_read_slowly_stays_open_everywhere(cluster):
     image = open_image(cluster, "K5")
     for _ in range(4):
@@ -139,6 +169,16 @@ def test_an_image_that_is_read_slowly_stays_open_everywhere(cluster):
     image.read(2, None, 1 << 16, pieces.append)
     assert cluster.run(5, partial(bool, pieces))
     assert not isinstance(pieces[0], Exception)
+
+
+def test_what_is_pinned_elsewhere_stays_open_while_a_checkpoint_here_takes_long(cluster):
+    cluster.connect("K3").run("SET", key_in(1), "v")
+    images = cluster.host("K3").images
+    images._disk = SlowDisk(images._disk, images._clock, IDLE_SECONDS * 1.5)
+    image = open_image(cluster, "K3", within=IDLE_SECONDS * 2)
+    assert isinstance(image, PinnedImage), image
+    machines = machines_of(cluster, image, "K3")
+    assert machines[1].keyspace.records[key_in(1)].value == b"v"
 
 
 def test_what_a_dead_node_has_pinned_is_closed(cluster):

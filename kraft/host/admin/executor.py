@@ -282,6 +282,8 @@ class AdminExecutor:
     def _mark_held(self, group: Group, command: LogHeldMarker, done: AdminDone) -> None:
         marker = group.requests.proposer.propose_held_marker(command.token)
         self._turns.wake(group.id)
+        if marker is not None:
+            self._images.marked(group.id)
         done(AdminRefused(NOT_HELD) if marker is None else list(marker))
 
     def _lend_checkpoint(self, group: Group, command: CheckpointLoan, done: AdminDone) -> None:

@@ -52,6 +52,10 @@ class ImageCommands:
             case _:
                 done(AdminRefused(NO_DIRECTORY))
 
+    def marked(self, group: int) -> None:
+        """As `PinnedImages.marked`."""
+        self._images.marked(group)
+
     def lend(self, group: int, command: CheckpointLoan, done: AdminDone) -> None:
         """Carry out a command of a node without the `group`, as its leader."""
         lent = self._images.lent

@@ -21,7 +21,7 @@ LENT_MAX = 4  # of one group: each keeps the WAL of its state file from being em
 IDLE_SECONDS = 120.0
 PIECE_BYTES = 64 << 10  # that are read at a time; a row may be larger
 PART_BYTES = 512 << 10  # of a piece, in one answer
-PAUSE_SECONDS = 10.0  # without checkpoints of a group after a marker was missed: another one follows
+PAUSE_SECONDS = 10.0  # without checkpoints of a group after a marker was missed, until another one follows
 CLOSED = "the checkpoint was closed meanwhile: open another image"
 
 
@@ -94,6 +94,10 @@ class LentCheckpoints:
         """Unpin a checkpoint; nothing happens if there is none."""
         self._close(command.token)
         done("OK")
+
+    def marked(self, group: int) -> None:
+        """The next marker of a group is logged, and not applied: it is the one that is not to be missed."""
+        self._paused.pop(group, None)
 
     def tick(self, now: float) -> None:
         """Pin what is there by now, and close what nobody uses."""

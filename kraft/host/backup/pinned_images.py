@@ -14,7 +14,7 @@ An image is read in pieces, as a snapshot is, and nothing that is written meanwh
 whoever knows its token; one that is not read for a while is closed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -68,12 +68,6 @@ class PinnedImage:
         self._count += 1
         self._reads[self._count] = done
         self.readers[group].read(after, max_bytes, partial(self._answer, self._count))
-
-    def keep(self) -> None:
-        """Tell other nodes that it is in use."""
-        for reader in self.readers.values():
-            if isinstance(reader, RemoteReader):
-                reader.keep()
 
     def close(self) -> None:
         """Unpin it."""
@@ -189,6 +183,11 @@ class PinnedImages:
         if image is not None:
             image.close()
 
+    def marked(self, group: int) -> None:
+        """This node, as the leader of a group, has logged the marker of an image: it takes the checkpoint."""
+        self.lent.marked(group)
+        self._pause()
+
     @property
     def active(self) -> bool:
         """Whether an image is open, or is being opened, here or for another node."""
@@ -203,7 +202,9 @@ class PinnedImages:
         if self._keep_at <= now:
             self._keep_at = now + KEEP_SECONDS
             for image in self._open.values():
-                image.keep()
+                _keep(image.readers.values())
+            for opening in self._opening:
+                _keep(opening.readers.values())
         for image in list(self._open.values()):
             if image.used_at + IDLE_SECONDS <= now and not image.is_read:
                 self.close(image.token)
@@ -374,6 +375,13 @@ class PinnedImages:
         done, opening.done = opening.done, None
         if done is not None:
             done(reason)
+
+
+def _keep(readers: Iterable[Reader]) -> None:
+    """Tell other nodes that what they have pinned is in use."""
+    for reader in readers:
+        if isinstance(reader, RemoteReader):
+            reader.keep()
 
 
 def _markers(outcome: AdminResult) -> dict[int, tuple[int, int]] | AdminRefused:
