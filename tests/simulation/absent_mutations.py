@@ -4,6 +4,7 @@ from tests.simulation.mutation import Mutation
 
 _ABSENT = "tests/host/test_absent_groups.py"
 _EXCERPT = "tests/kv/test_excerpt.py"
+_IMAGES = "tests/host/test_scattered_images.py"
 
 ABSENT_MUTATIONS = (
     Mutation(
@@ -78,5 +79,53 @@ ABSENT_MUTATIONS = (
         "pass",
         "a node may have a replica of neither group of a move",
         test=_ABSENT,
+    ),
+    Mutation(
+        "a checkpoint that is lent is closed though it is in use",
+        "kraft/host/backup/pinned_images.py",
+        "image.keep()",
+        "pass",
+        "the rows of other groups may take longer to read",
+        test=_IMAGES,
+    ),
+    Mutation(
+        "a marker that another leader has missed is waited for",
+        "kraft/host/backup/pinned_images.py",
+        "            if outcome is None:\n                opening.missed = True",
+        "            if outcome is None:\n                pass",
+        "the image needs other markers",
+        test=_IMAGES,
+    ),
+    Mutation(
+        "the first part of a large piece is all of it",
+        "kraft/host/backup/remote_checkpoints.py",
+        "if size < total and data:",
+        "if False:",
+        "a row may be larger than the message of an administrator",
+        test=_IMAGES,
+    ),
+    Mutation(
+        "who waits for a lock whose slot has gone is not told",
+        "kraft/host/absent/remote_locks.py",
+        "self._waits.ask_again()",
+        "pass",
+        "the lock is in another group by now",
+        test="tests/host/test_absent_locks.py",
+    ),
+    Mutation(
+        "a new group has a replica on every node",
+        "kraft/host/lifecycle.py",
+        "if moves and each is beginning.EMPTY]",
+        "if False]",
+        "a node that is no member would wait for a leader for ever",
+        test="tests/host/test_created_replicas.py",
+    ),
+    Mutation(
+        "a survivor is recovered as a replica that has left",
+        "kraft/storage/offline/recovery.py",
+        "return Member(own.id, own.incarnation, found.member.peer)",
+        "return found.member",
+        "the number tells the replicas of a node apart",
+        test="tests/storage/test_last_replicas.py",
     ),
 )

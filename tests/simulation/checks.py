@@ -215,14 +215,15 @@ class Checks:
     def understood(self, process: "Process", messages: Sequence[tuple[int, Message]]) -> bool:
         """Whether a process of an older program takes these bytes for messages.
 
-        It knows no entry that raises a version. What it cannot even tell from others must never reach it.
+        It knows no entry that raises the version beyond its own. What it cannot even tell from others must
+        never reach it.
         """
         known = process.machine_version
         if known == MACHINE_VERSION:
             return True
         for _, message in messages:
             for entry in message.entries if isinstance(message, Append) else ():
-                if entry.kind == EntryKind.VERSION:
+                if entry.kind == EntryKind.VERSION and decode_version(entry.data) > known:
                     self._cluster.world.counts["raise refused by an older program"] += 1
                     return False
                 if entry.kind == EntryKind.COMMANDS:
