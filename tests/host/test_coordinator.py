@@ -3,7 +3,7 @@
 import pytest
 
 from kraft.host.transactions.attempt import REPEAT_SECONDS
-from kraft.host.transactions.coordinator import Coordinator
+from kraft.host.transactions.coordinator import FORGET_SECONDS, FORGETS_MAX, Coordinator
 from kraft.host.transactions.token_use import Remembered, TokenUse
 from kraft.kv.commands import Commit, CommitOnce, Exec, Forget, Look, OnceToken, Prepare, Resolve
 from kraft.kv.replies import CommandFailure, encode_replies
@@ -35,6 +35,7 @@ class Steps:
         self.clock = FakeClock()
         self.coordinator = Coordinator(b"K1", self, self.clock, WRITE_TIMEOUT, LEADER_WAIT)
         self.sent = []
+        self.writes = 0
         self.done = []
         self.time = 1000
 
@@ -42,8 +43,8 @@ class Steps:
         self.coordinator.execute(parts or TWO, 10, self.done.append, use=use)
 
     def write(self, group, commands, size, done, *, waits=False):
-        [command] = commands
-        self.sent.append((group, command, waits, done))
+        self.sent += [(group, command, waits, done) for command in commands]
+        self.writes += 1
 
     def read(self, group, keys, done, *, fresh=False):
         raise NotImplementedError
@@ -77,7 +78,23 @@ def test_two_rounds_answer_the_client_and_two_more_clear_up(steps):
     assert steps.done == [{0: "first", 1: "home"}]
     assert steps.open == [(0, Resolve)]
     assert steps.answer(RESOLVED).commit
+    assert steps.open == []
+    steps.clock.advance(FORGET_SECONDS)
     assert steps.open == [(1, Forget)]
+
+
+def test_home_forgets_several_transactions_at_once(steps):
+    for number in range(FORGETS_MAX + 2):
+        steps.execute()
+        for outcome in (prepared(), COMMITTED, RESOLVED):
+            steps.answer(outcome, steps.open.count((1, Forget)))
+        assert len(steps.open) == (FORGETS_MAX if number >= FORGETS_MAX - 1 else 0)
+    steps.clock.advance(FORGET_SECONDS)
+    assert steps.open == [(1, Forget)] * (FORGETS_MAX + 2)
+    assert {command.id.number for _, command, _, _ in steps.sent} == set(range(1, FORGETS_MAX + 3))
+    assert steps.writes == 3 * (FORGETS_MAX + 2) + 2
+    steps.clock.advance(FORGET_SECONDS)
+    assert len(steps.sent) == FORGETS_MAX + 2, "sent once"
 
 
 def test_three_groups_prepare_at_once_without_waiting(steps):
@@ -321,6 +338,7 @@ def test_with_a_token_all_groups_prepare_in_ascending_order_and_home_commits_the
     assert steps.done == [{0: "first", 1: "second"}]
     assert steps.open == [(1 - home, Resolve)]
     assert steps.answer(RESOLVED).commit
+    steps.clock.advance(FORGET_SECONDS)
     assert steps.open == [(home, Forget)]
 
 

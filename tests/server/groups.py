@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 from kraft.host.slots import SlotMap
+from kraft.host.transactions.coordinator import FORGET_SECONDS
 from kraft.kv import commands as kv
 from kraft.kv.checkpoint import moved_sum, record_hash
 from kraft.kv.commands import Command, Put
@@ -61,9 +62,16 @@ def array(*values: bytes | int | None) -> bytes:
 
 
 def settled(port: Port) -> bool:
-    """Whether no lock and no decision is left."""
+    """Whether no lock and no decision is left when home groups have heard who is done."""
+    port.clock.advance(FORGET_SECONDS)
+    port.host.turn()
+    return not open_transactions(port)
+
+
+def open_transactions(port: Port) -> bool:
+    """Whether there are locks or decisions."""
     indexes = [machine.keyspace.transactions for machine in port.host.machines]
-    return not any(index.prepared or index.decisions for index in indexes)
+    return any(index.prepared or index.decisions for index in indexes)
 
 
 def meddle(port: Port, *commands: Command) -> list[Any]:

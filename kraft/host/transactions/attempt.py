@@ -4,7 +4,7 @@
     Commit    home, the group with the highest number, runs its part and records the decision, in one entry:
               this is when the transaction takes place, and when the client is answered
     Resolve   each participant shows its part, or drops it, and releases the keys
-    Forget    home learns that a participant is done
+    Forget    home learns that a participant is done (`Coordinator`: of several at once)
 
 Every step may be repeated. Before Commit is sent, nothing exists that could commit, so each failure means
 that nothing was done. After that only home knows: Commit is repeated until it tells. Nobody has to remember
@@ -29,7 +29,7 @@ from kraft.host.requests.proposal import WriteDone, WriteOutcome
 from kraft.host.transactions.key_lock import STEP_BYTES, KeyLock, step_reply
 from kraft.host.transactions.ports import GroupRequests
 from kraft.host.transactions.token_use import Remembered, TokenUse
-from kraft.kv.commands import Commit, CommitOnce, Exec, Forget, Prepare, Resolve, TransactionId
+from kraft.kv.commands import Commit, CommitOnce, Exec, Prepare, Resolve, TransactionId
 from kraft.kv.replies import Reply, encode_replies
 from kraft.kv.transaction_reply import (
     StepOutcome,
@@ -56,7 +56,8 @@ class CommitAttempt:
     """Commits the `parts` of a transaction, by group, as `id`; `size` is the approximate bytes of all.
 
     `done` gets the outcome once. `ended` is called when this attempt will send no Prepare and no Commit any
-    more: then `mark`, which is that of the session, may go beyond its number. The `lock` of the same
+    more: then `mark`, which is that of the session, may go beyond its number. `resolved` is called with home,
+    the id, and a participant that home can forget. The `lock` of the same
     transaction, if there is one, is let go of in each group with its next step. With a `use` of a token there
     may be a single group, and no part has a reply that depends on its revision.
     """
@@ -72,6 +73,7 @@ class CommitAttempt:
         deadline: float,
         done: Callable[[AttemptOutcome], None],
         ended: Callable[[TransactionId], None],
+        resolved: Callable[[int, TransactionId, int], None],
         *,
         ordered: bool,
         lock: KeyLock | None = None,
@@ -87,6 +89,7 @@ class CommitAttempt:
         self._deadline = deadline
         self._done = done
         self._ended = ended
+        self._tell_home = resolved
         self._home = max(parts) if use is None else use.home
         self._participants = sorted(parts.keys() - {self._home})
         self._preparing = self._participants if use is None else sorted(parts)
@@ -223,7 +226,7 @@ class CommitAttempt:
 
     def _resolved(self, group: int, outcome: WriteOutcome) -> None:
         if isinstance(outcome, list):
-            self._requests.write(self._home, [Forget(self._id, group)], STEP_BYTES, _ignore)
+            self._tell_home(self._home, self._id, group)
         if group in self._provisional:
             revision = transaction_reply(outcome[0]).revision if isinstance(outcome, list) else 0
             self._completed(group, revision)

@@ -7,12 +7,14 @@ its own, so nothing of an earlier one can mix with it.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
+from kraft.host.requests.proposal import WriteOutcome
 from kraft.host.transactions.attempt import AttemptOutcome, CommitAttempt, Replies
-from kraft.host.transactions.key_lock import KeyLock
+from kraft.host.transactions.key_lock import STEP_BYTES, KeyLock
 from kraft.host.transactions.ports import GroupRequests
 from kraft.host.transactions.token_use import Remembered, TokenUse
-from kraft.kv.commands import Exec, TransactionId
+from kraft.kv.commands import Exec, Forget, TransactionId
 from kraft.kv.replies import CommandFailure
 from kraft.kv.transaction_reply import StepOutcome
 from kraft.node.errors import Locked, Uncertain
@@ -28,6 +30,9 @@ _FAILURES = {
     StepOutcome.CONFLICT: ("conflict", CommandFailure.SCRIPT_CONFLICT),
     StepOutcome.NOT_OWNER: ("refused", CommandFailure.NOT_OWNER),
 }
+
+FORGET_SECONDS = 0.05  # for which a home group is not told who is done, so that it hears of several at once
+FORGETS_MAX = 64  # that wait for that
 
 
 class Coordinator:
@@ -57,6 +62,7 @@ class Coordinator:
         self._number = 0
         self._start = 0
         self._open: dict[int, None] = {}  # numbers of attempts under way, in ascending order
+        self._forgets: dict[int, list[Forget]] = {}  # by home, that wait
 
     @property
     def open(self) -> int:
@@ -133,6 +139,7 @@ class Coordinator:
             self._clock.seconds() + self._write_timeout,
             done,
             self._ended,
+            self._resolved,
             ordered=ordered,
             lock=lock,
             use=use,
@@ -148,6 +155,20 @@ class Coordinator:
 
     def _ended(self, id_: TransactionId) -> None:
         self._open.pop(id_.number, None)
+
+    def _resolved(self, home: int, id_: TransactionId, group: int) -> None:
+        """Home can forget a participant. No client and no lock waits for that, so it is told of several."""
+        forgets = self._forgets.setdefault(home, [])
+        forgets.append(Forget(id_, group))
+        if len(forgets) == 1:
+            self._clock.call_later(FORGET_SECONDS, partial(self._forget, home))
+        elif len(forgets) == FORGETS_MAX:
+            self._forget(home)
+
+    def _forget(self, home: int) -> None:
+        forgets = self._forgets.pop(home, None)
+        if forgets:
+            self._requests.write(home, forgets, STEP_BYTES * len(forgets), _ignore)
 
 
 class _Execution:
@@ -198,3 +219,7 @@ class _Execution:
     def _end(self, name: str, outcome: TransactionOutcome) -> None:
         self._coordinator.outcomes[name] += 1
         self._done(outcome)
+
+
+def _ignore(_: WriteOutcome) -> None:
+    """What home has not heard, its leader asks for."""
