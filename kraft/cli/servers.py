@@ -6,7 +6,7 @@ An address is one that `address` knows, ID,HOST,PORT as in the Java shell, or th
 import argparse
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -100,17 +100,17 @@ def declare(
 
 def connector(given: argparse.Namespace) -> Callable[[Address, float], NodeConnection]:
     """How to connect to the nodes: with TLS, if the options or an address ask for it. Raises Failure."""
-    return partial(NodeConnection.connect, security=_security(given))
+    return partial(NodeConnection.connect, security=_security(given, chosen(given)))
 
 
 def chosen(given: argparse.Namespace) -> list[ServerAddress]:
     """The nodes given, or those in KRAFT_SERVERS, or those of a demo. Raises Failure.
 
-    A node that is given by its id is looked for in KRAFT_SERVERS.
+    A node that is given by its id is looked for in KRAFT_SERVERS, once: `given` has its address then.
     """
     if given.servers:
-        return [_found(each, given) for each in given.servers]
-    return from_environment() or list(DEMO)
+        given.servers = [replace(_found(each, given), name="") for each in given.servers]
+    return given.servers or from_environment() or list(DEMO)
 
 
 def _found(named: ServerAddress, given: argparse.Namespace) -> ServerAddress:
@@ -126,7 +126,7 @@ def _found(named: ServerAddress, given: argparse.Namespace) -> ServerAddress:
         recognise,
     )  # the codec of peers, needed only for the id of a node
 
-    security = _security(given)
+    security = _security(given, known)
     for each in known:
         port = recognise(each.address, ASK_SECONDS, security) if each.port else None
         if isinstance(port, KnownPort) and port.id == named.name:
@@ -134,9 +134,8 @@ def _found(named: ServerAddress, given: argparse.Namespace) -> ServerAddress:
     return named
 
 
-def _security(given: argparse.Namespace) -> "ssl.SSLContext | None":
-    by_url = any(each.secure for each in given.servers or from_environment())
-    return tls_options.chosen(given, by_url=by_url)
+def _security(given: argparse.Namespace, nodes: Iterable[ServerAddress]) -> "ssl.SSLContext | None":
+    return tls_options.chosen(given, by_url=any(each.secure for each in nodes))
 
 
 def from_environment() -> list[ServerAddress]:

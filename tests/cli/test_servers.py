@@ -1,6 +1,7 @@
 """The names of client ports: on the command line, in the environment, by default."""
 
 import argparse
+from functools import partial
 
 import pytest
 
@@ -44,20 +45,27 @@ def test_what_is_no_address_is_an_argument_error(text):
         servers.argument(text)
 
 
+def given(*texts):
+    """The options of a command that was given these addresses, without TLS."""
+    options = {"tls": False, "tls_cacert": None, "tls_cert": None, "tls_key": None}
+    return argparse.Namespace(servers=[servers.parse(text) for text in texts], **options)
+
+
 def chosen(*texts):
     """What a command asks that was given these addresses, without TLS."""
-    options = {"tls": False, "tls_cacert": None, "tls_cert": None, "tls_key": None}
-    return servers.chosen(argparse.Namespace(servers=[servers.parse(text) for text in texts], **options))
+    return servers.chosen(given(*texts))
 
 
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
-    """The addresses of nodes that were asked for their ids: 10.0.0.7 is K7, and nothing else answers."""
+    """The addresses of nodes that were asked for their ids: 10.0.0.7 is K7, and 10.0.0.8 is K8, with TLS."""
     monkeypatch.chdir(tmp_path)  # no configuration is at hand
     found = []
 
-    def recognise(address, _timeout, _security):
+    def recognise(address, _timeout, security):
         found.append(address)
+        if address[0] == "10.0.0.8":
+            return KnownPort("client", "K8", "") if security is not None else "nothing"
         return KnownPort("client", "K7", "") if address[0] == "10.0.0.7" else "nothing"
 
     monkeypatch.setattr(known_port, "recognise", recognise)
@@ -89,6 +97,23 @@ def test_an_id_is_looked_for_in_the_environment(monkeypatch, asked):
         del asked[:]
         assert [each.id for each in chosen(text)] == [servers.parse(text).id]
         assert asked == []
+
+
+@pytest.mark.parametrize("variable", ["10.0.0.6 rediss://10.0.0.8:8000", "rediss://10.0.0.8:8000 10.0.0.6"])
+def test_a_node_that_is_given_by_its_id_has_tls_if_its_address_asks_for_that(monkeypatch, asked, variable):
+    monkeypatch.setenv("KRAFT_SERVERS", variable)
+    options = given("K8")
+    assert is_secure(options)
+    assert [str(each) for each in servers.chosen(options)] == ["K8 10.0.0.8:8000"]
+    assert len(set(asked)) == len(asked)  # once
+    assert not is_secure(given("10.0.0.6:10011"))
+
+
+def is_secure(options):
+    """Whether connections have TLS."""
+    connect = servers.connector(options)
+    assert isinstance(connect, partial)
+    return connect.keywords["security"] is not None
 
 
 def test_without_the_environment_an_id_is_a_host(monkeypatch, asked):
