@@ -69,12 +69,11 @@ class BackupKeeper:
             return
         try:
             if self._ready():
-                try:
-                    if self._settings.ship:
-                        self._ship()
-                finally:  # images do not depend on the log
-                    if self._due:
-                        self.take(image_name(self._wall_ms()))
+                failure = self._ship_failure() if self._settings.ship else None
+                if self._due:  # images do not depend on the log
+                    self.take(image_name(self._wall_ms()))
+                if failure is not None:
+                    raise failure
         except Stopped:
             return
         except (BackupError, OSError) as error:
@@ -153,6 +152,16 @@ class BackupKeeper:
         return bool(interval_ms) and not now_ms - interval_ms < self._last_ms <= now_ms + interval_ms
 
     # -- the log --------------------------------------------------------------------------------------
+
+    def _ship_failure(self) -> BackupError | OSError | None:
+        """Ship the log. Returns why it could not be shipped, and raises `Stopped`."""
+        try:
+            self._ship()
+        except Stopped:
+            raise
+        except (BackupError, OSError) as error:
+            return error
+        return None
 
     def _ship(self) -> None:
         """Ship what was applied since the last step."""

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from kraft.backup.archive import Archive, image_name
-from kraft.backup.errors import BackupError
+from kraft.backup.errors import BackupError, Stopped
 from kraft.backup.keeper import RETRY_SECONDS, BackupKeeper, BackupSettings
 from kraft.backup.ports import LogReach
 from kraft.backup.shipped_log import LogPosition
@@ -135,6 +135,15 @@ def test_images_are_made_where_the_log_cannot_be_shipped(bench, monkeypatch):
         bench.advance(10 + 10 * hour)
         assert bench.reach() == 10 + 10 * hour
     assert bench.witness.of("failed") == [(why,)] * 3
+
+
+def test_a_node_that_stops_while_it_ships_begins_no_image(bench, monkeypatch):
+    bench.advance(10)
+    monkeypatch.setattr(bench.node, "logs", partial(_raise, Stopped("the node stops")))
+    monkeypatch.setattr(bench.node, "open_image", partial(_raise, AssertionError("an image was begun")))
+    bench.node.now_ms = START_MS + 4_000_000
+    bench.advance(20)
+    assert bench.witness.of("failed") == []
 
 
 def _raise(error):
