@@ -111,6 +111,31 @@ def test_many_names_are_looked_at_in_turn(cluster, monkeypatch):
     assert max(asked) == 3
 
 
+def test_keys_with_large_values_are_looked_at_in_parts(cluster, monkeypatch):
+    """Any key may be waited for."""
+    monkeypatch.setattr("kraft.kv.excerpt.PART_BYTES", 1000)
+    names = [name for name, _ in zip(keys_in(1), range(4), strict=False)]
+    holder = cluster.connect(HOLDER)
+    for name in names:
+        holder.run("SET", name, b"v" * 750)
+    clients = [cluster.connect(LACKING) for _ in names]
+    for client, name in zip(clients, names, strict=True):
+        wait(client, name)
+    sizes: list[int] = []
+    answered = cluster.host(LACKING).elsewhere.absent[1].reads.answered
+
+    def noted(peer, reply):
+        sizes.append(len(reply.rows))
+        answered(peer, reply)
+
+    cluster.host(LACKING).elsewhere.absent[1].reads.answered = noted
+    cluster.run(2)
+    assert max(sizes) < 2000
+    holder.run("DEL", *names)
+    for client in clients:
+        token(client.reply(within=5))
+
+
 def test_a_lock_whose_slot_moves_is_waited_for_where_it_is(cluster):
     holder, waiter = cluster.connect(HOLDER), cluster.connect(LACKING)
     held = token(holder.run("KRAFT", "LOCK", NAME, "60000"))
@@ -146,6 +171,9 @@ def test_a_node_that_stops_lets_nobody_wait(cluster):
     cluster.run(0.5)
     cluster.host(LACKING).refuse_peers()
     assert waiter.reply().startswith(b"-")
+    cluster.connect(HOLDER).run("KRAFT", "LOCK", key_in(2), "60000")
+    wait(waiter, key_in(2))  # a group that nobody has asked before
+    assert waiter.reply(within=1).startswith(b"-")
 
 
 def test_a_replica_that_comes_takes_over_who_waits(cluster):

@@ -71,6 +71,7 @@ class AbsentGroups:
         self._early = early
         self._jitter = jitter
         self.absent: dict[int, AbsentGroup] = {}
+        self._refuses_waiters = False
 
     # -- requests of clients --------------------------------------------------------------------------
 
@@ -98,6 +99,8 @@ class AbsentGroups:
         found = self._found(group)
         if found is None:
             return self.wait(group, again, done)
+        if self._refuses_waiters:
+            found.locks.abandon()  # nobody has asked for anything there before
         return found.locks.wait(command, seconds, done)
 
     def read(
@@ -264,6 +267,7 @@ class AbsentGroups:
 
     def refuse_waiters(self) -> None:
         """The node stops: no client waits for a lock any longer."""
+        self._refuses_waiters = True
         for group in self.absent.values():
             group.locks.abandon()
 

@@ -14,6 +14,7 @@ from kraft.host.requests.lock_waits import LockWaits, LockWrites
 from kraft.host.requests.proposal import WriteDone
 from kraft.host.requests.round import ReadOutcome, View
 from kraft.kv.commands import Lock
+from kraft.kv.excerpt import NotInExcerpt
 from kraft.kv.machine import Machine
 from kraft.node.errors import NotOwner
 from kraft.node.ports import Clock
@@ -54,7 +55,7 @@ class RemoteLocks:
         names = tuple(islice(queues, self._looked_at, self._looked_at + NAMES_MAX))
         self._looked_at += len(names)
         self._looks, self._look_at = True, now + LOOK_SECONDS
-        self._reads.read(names, partial(self._read, names), fresh=False, needed=None)
+        self._reads.read(names, partial(self._read, names), fresh=False, needed=1)
 
     def hand_over(self) -> None:
         """This node has a replica by now: who waits is to ask there."""
@@ -71,6 +72,11 @@ class RemoteLocks:
     def _read(self, names: tuple[bytes, ...], outcome: ReadOutcome) -> None:
         self._looks = False
         if isinstance(outcome, View):
-            self._waits.read(names, outcome)
+            for place, name in enumerate(names):
+                try:
+                    self._waits.read(name, outcome)
+                except NotInExcerpt:  # the values are large
+                    self._looked_at -= len(names) - place  # the next look begins here
+                    break
         elif isinstance(outcome, NotOwner):
             self._waits.ask_again()  # a slot has gone: its leader says so, and the client asks elsewhere

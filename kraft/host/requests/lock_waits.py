@@ -11,7 +11,7 @@ the lock is freed at once, since nobody knows its token; if that fails, it expir
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -116,11 +116,10 @@ class LockWaits:
         for name, queue in list(self.queues.items()):
             self._look(name, queue)
 
-    def read(self, names: Iterable[bytes], view: View) -> None:
-        """The keys `names` were read where the group is."""
-        for name in names:
-            if name in self.queues:
-                self._compare(name, self.queues[name], view.keyspace, view.revision, view.now_ms)
+    def read(self, name: bytes, view: View) -> None:
+        """The key `name` was read where the group is. Raises NotInExcerpt if it was left out."""
+        if name in self.queues:
+            self._compare(name, self.queues[name], view.keyspace, view.revision, view.now_ms)
 
     def ask_again(self) -> None:
         """Let the first client of each key ask for its lock."""
