@@ -40,8 +40,8 @@ GROUP_MUTATIONS = (
     Mutation(
         "created groups begin without their first entry on disk",
         "kraft/host/lifecycle.py",
-        "self._context.disk.commit(Transaction(writes, identity), done)",
-        "self._context.disk.commit(Transaction((), identity), done)",
+        "self._context.disk.commit(Transaction(writes, identity, replicas), done)",
+        "self._context.disk.commit(Transaction((), identity, replicas), done)",
         "the number of groups and their first entries are one transaction",
         test=_CREATED,
     ),
@@ -169,8 +169,8 @@ GROUP_MUTATIONS = (
     Mutation(
         "a step does not look at the voters that there are",
         "kraft/host/membership/targets.py",
-        "if current.voters != command.before:",
-        "if not command.before:",
+        "if current.voters != before:",
+        "if not before:",
         "a step of an old plan is refused",
         test=_PLACED,
     ),

@@ -60,7 +60,7 @@ HIBERNATION_MUTATIONS = (
     _plant(
         "a group hibernates while slots of it move",
         _FILE,
-        "            and not self._context.slots.is_moving(group.id, space)\n",
+        "            and not self._context.slots.is_moving(group.id, machine.keyspace)\n",
         "",
         "whoever leads the group goes on with a move",
     ),

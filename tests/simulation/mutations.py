@@ -9,6 +9,7 @@ from tests.simulation.hibernation_mutations import HIBERNATION_MUTATIONS
 from tests.simulation.host_mutations import HOST_MUTATIONS
 from tests.simulation.machine_mutations import MACHINE_MUTATIONS
 from tests.simulation.move_mutations import MOVE_MUTATIONS
+from tests.simulation.placement_mutations import PLACEMENT_MUTATIONS
 from tests.simulation.replica_mutations import REPLICA_MUTATIONS
 from tests.simulation.script_mutations import SCRIPT_MUTATIONS
 from tests.simulation.storage_mutations import STORAGE_MUTATIONS
@@ -28,4 +29,5 @@ MUTATIONS = (
     *SCRIPT_MUTATIONS,
     *STORAGE_MUTATIONS,
     *ABSENT_MUTATIONS,
+    *PLACEMENT_MUTATIONS,
 )

@@ -187,8 +187,8 @@ SCRIPT_MUTATIONS = (
         "nobody sees that a lock is freed",
         "kraft/host/requests/lock_waits.py",
         "        for name, queue in list(self.queues.items()):\n"
-        "            self._look(name, queue)\n\n    def refuse",
-        "        pass\n\n    def refuse",
+        "            self._look(name, queue)\n\n    def read",
+        "        pass\n\n    def read",
         "who waits is not asked to wait longer than that",
         100,
     ),
