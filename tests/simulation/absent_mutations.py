@@ -83,8 +83,8 @@ ABSENT_MUTATIONS = (
     Mutation(
         "a checkpoint that is lent is closed though it is in use",
         "kraft/host/backup/pinned_images.py",
-        "image.keep()",
-        "pass",
+        "            reader.keep()\n",
+        "            pass\n",
         "the rows of other groups may take longer to read",
         test=_IMAGES,
     ),
