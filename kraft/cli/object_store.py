@@ -107,13 +107,9 @@ def push(directory: Path, store: ObjectStore, report: Report) -> int:
     there = store.sizes()
     archives = list(archives_in(directory, None))
     with tempfile.TemporaryDirectory() as scratch:
-        positions = _positions(archives, Path(scratch))
-        files = [
-            path
-            for archive in archives
-            for path in sorted(archive.folder.rglob("*"))
-            if path.is_file() and _is_kept(path.relative_to(archive.folder))
-        ]
+        positions, files = _found(archives, Path(scratch))
+        while any(path.name == POSITION_FILE and path not in positions for path in files):
+            positions, files = _found(archives, Path(scratch))  # a log was begun meanwhile
         wanted = sorted(
             (
                 path.name in _LAST,
@@ -156,14 +152,21 @@ def _is_kept(name: Path) -> bool:
     return not hidden and (name.suffix in (".rows", ".segment") or name.name in _LAST)
 
 
-def _positions(archives: Sequence[Archive], scratch: Path) -> dict[Path, Path]:
-    """Copies of the positions as they are now: the segments found afterwards hold at least as much."""
+def _found(archives: Sequence[Archive], scratch: Path) -> tuple[dict[Path, Path], list[Path]]:
+    """Copies of the positions as they are now, and the files found after that: segments hold as much."""
     copies = dict[Path, Path]()
+    for path in _kept(archives, POSITION_FILE):
+        copies[path] = scratch / str(len(copies))
+        copies[path].write_bytes(path.read_bytes())
+    return copies, list(_kept(archives, "*"))
+
+
+def _kept(archives: Sequence[Archive], pattern: str) -> Iterator[Path]:
+    """The files of backups with these names, in order."""
     for archive in archives:
-        for path in archive.folder.glob(f"*/{POSITION_FILE}"):
-            copies[path] = scratch / str(len(copies))
-            copies[path].write_bytes(path.read_bytes())
-    return copies
+        for path in sorted(archive.folder.rglob(pattern)):
+            if path.is_file() and _is_kept(path.relative_to(archive.folder)):
+                yield path
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 
 from kraft.backup.archive import Archive
 from kraft.backup.errors import BackupError
+from kraft.backup.shipped_log import LogPosition
 from kraft.cli import object_store
 from kraft.cli.main import main
 from kraft.cli.object_store import ObjectStore, local, push
@@ -105,6 +106,8 @@ def test_a_log_that_is_shipped_meanwhile_is_copied_up_to_some_entry(
     glob = Path.rglob
 
     def rglob(self, pattern):
+        if pattern != "*":
+            return glob(self, pattern)
         found = list(glob(self, pattern)) if not listed_late else []
         log = archive.shipped_log(CLUSTER, 0)
         assert log.resume()
@@ -117,6 +120,38 @@ def test_a_log_that_is_shipped_meanwhile_is_copied_up_to_some_entry(
         push(tmp_path / "b", ObjectStore(bucket), unheard)
     with local(bucket, None) as path:
         assert rehearse(open_backup(str(path), LATEST, None))[0].index in (30, 40)
+
+
+def test_a_log_that_is_begun_meanwhile_is_copied_up_to_some_entry(tmp_path, bucket, monkeypatch):
+    """Its position goes there as it was before its segments were found, though it is shipped on."""
+    archive = make_archive(tmp_path / "b")
+    log = archive.shipped_log(CLUSTER, 0)
+    glob, upload = Path.rglob, ObjectStore.upload
+
+    def rglob(self, pattern):
+        if log.position is None and pattern == "*":
+            log.begin(LogPosition(10, 2, START_MS + 10 * SECOND_MS))
+        return glob(self, pattern)
+
+    def shipped_on(self, file, name):
+        upload(self, file, name)
+        if name.endswith(".segment"):
+            log.append(history(11, 20))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rglob", rglob)
+        patch.setattr(ObjectStore, "upload", shipped_on)
+        push(tmp_path / "b", ObjectStore(bucket), unheard)
+    log.close()
+    with local(bucket, None) as path:
+        assert rehearse(open_backup(str(path), LATEST, None))[0].index == 10
+
+
+def make_archive(directory):
+    """A backup with an image of ten entries, and no log."""
+    archive = Archive.of_cluster(directory, CLUSTER, None)
+    make_image(archive, Twin().apply(history(1, 10)), "image", START_MS + 10 * SECOND_MS)
+    return archive
 
 
 def test_what_is_damaged_there_is_named(tmp_path, bucket):
