@@ -41,6 +41,33 @@ ABSENT_MUTATIONS = (
         test=_ABSENT,
     ),
     Mutation(
+        "a member reads for another node without its leader",
+        "kraft/host/requests/asked_reads.py",
+        "self._waits.read(lambda: names, partial(self._viewed, peer, message), message.fresh)",
+        "self._waits.read_stale(lambda: names, partial(self._viewed, peer, message))",
+        "what was read may be old",
+        test="tests/host/test_reads_elsewhere.py",
+    ),
+    Mutation(
+        "writes that were sent elsewhere are made here as well",
+        "kraft/host/absent/remote_writes.py",
+        "        self._raise_waits.raised()\n        for proposal in self._proposals.take_all():",
+        "        self._raise_waits.raised()\n"
+        "        for request in list(self._forwarding._forwarded):\n"
+        "            self._proposals.requeue(self._forwarding.unsent(request))\n"
+        "        for proposal in self._proposals.take_all():",
+        "the leader executes them, too, once the node has a replica",
+        run="tests.simulation.run:run_replicas",
+    ),
+    Mutation(
+        "a read finds keys elsewhere without their revisions",
+        "kraft/kv/excerpt.py",
+        "            found.append((name, record.value, record.revision, record.expires))",
+        "            found.append((name, record.value, revision, record.expires))",
+        "WATCH misses a change",
+        run="tests.simulation.run:run_replicas",
+    ),
+    Mutation(
         "a missing key of an excerpt was never removed",
         "kraft/kv/excerpt.py",
         "return bound is None or revision < bound",

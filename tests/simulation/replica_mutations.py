@@ -8,6 +8,8 @@ _plant = partial(Mutation, test="tests/host/test_replicas.py")
 _plant_loss = partial(Mutation, test="tests/storage/test_last_replicas.py")
 _plant_rule = partial(Mutation, test="tests/host/test_replica_numbers.py")
 
+_plant_in_run = partial(Mutation, run="tests.simulation.run:run_replicas")
+
 REPLICA_MUTATIONS = (
     _plant(
         "messages for an earlier replica are taken",
@@ -51,13 +53,28 @@ REPLICA_MUTATIONS = (
         "if state.leads or not configuration.members:",
         "a voter is missing for ever if the change is undone",
     ),
-    Mutation(
+    _plant_in_run(
+        "a replica that was removed begins again with its number",
+        "kraft/host/replica_numbers.py",
+        "return message.receiver > known and not message.message.is_reply",
+        "return message.receiver >= known and not message.message.is_reply",
+        "it has forgotten what it had promised",
+    ),
+    _plant_in_run(
+        "an earlier replica goes on for a later one",
+        "kraft/host/peer_receiver.py",
+        "            replicas.begin(id_, message.receiver)\n            return\n",
+        "            if id_ not in self._groups:\n                replicas.begin(id_, message.receiver)\n"
+        "                return\n            self._groups[id_].numbers.own = message.receiver\n"
+        "            group = self._groups[id_]\n",
+        "a leader counts entries of a log that the group has left behind",
+    ),
+    _plant_in_run(
         "a leader that the configuration lacks gets answers without its number",
         "kraft/host/peer_receiver.py",
         "            self._turns.numbers[id_] = group.numbers  # the answer says for which replica it is\n",
         "",
         "the follower never gets the entry that adds the leader",
-        run="tests.simulation.run:run_replicas",
     ),
     _plant_rule(
         "a replica leaves before the entry that adds it arrives",
