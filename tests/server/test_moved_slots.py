@@ -10,7 +10,7 @@ from kraft.kv.slots import slot_of
 from kraft.node.errors import Uncertain
 from kraft.server.commands.scan import RandomKey
 from tests.server.fakes import encode
-from tests.server.groups import MovingSlots, key_in, keys_in, pipeline
+from tests.server.groups import MovingSlots, key_in, keys_in, pipeline, settled
 
 A, B, C = (key_in(group) for group in range(3))
 STAYS = next(key for key in keys_in(0) if slot_of(key) != slot_of(A))
@@ -106,8 +106,7 @@ def test_a_command_over_groups_is_planned_again(
     moving.client.send(encode(*words))
     moving.learn()
     assert moving.later() == reply
-    indexes = [machine.keyspace.transactions for machine in moving.port.host.machines]
-    assert not any(index.prepared or index.decisions for index in indexes)
+    assert settled(moving.port)
 
 
 def test_a_slot_that_moves_between_prepare_and_commit_ends_the_attempt_alone(moving: MovingSlots) -> None:

@@ -33,8 +33,21 @@ class ClusterChange:
         self._slots = slots
         self._done = done
 
-    def begin(self, groups: int, *, again: bool = False) -> None:
-        """Change the members of so many groups. `again`: a part of them has done it for this very command."""
+    def begin(self, groups: int) -> None:
+        """Change the members of so many groups, as far as this node knows."""
+        if _leaver(self._command) == self._own:
+            self._count(self._counted_before)  # it may know fewer, and nobody tells it once it has left
+        else:
+            self._change(groups)
+
+    def _counted_before(self, total: int | Exception) -> None:
+        if isinstance(total, Exception):
+            self._done(total)  # nothing was done
+        else:
+            self._change(total)
+
+    def _change(self, groups: int, *, again: bool = False) -> None:
+        """`again`: a part of the groups has done it for this very command."""
         ended = partial(self._ended, groups)
         if groups == 1:
             self._ask(0, self._command, ended)
@@ -46,7 +59,7 @@ class ClusterChange:
         if isinstance(outcome, Exception):
             self._done(outcome)
         elif _leaver(self._command) == self._own:
-            counted(self._slots.groups)  # nobody tells this node more
+            counted(max(groups, self._slots.groups))
         else:
             self._count(counted)
 
@@ -60,7 +73,7 @@ class ClusterChange:
         elif total == groups:
             self._done(outcome)
         else:
-            self.begin(total, again=True)
+            self._change(total, again=True)
 
 
 def _leaver(command: MembershipChange) -> str:
