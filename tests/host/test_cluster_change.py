@@ -4,7 +4,7 @@ import pytest
 
 from kraft.host.admin.cluster_change import ClusterChange
 from kraft.host.slots import SlotMap
-from kraft.node.admin import DONE, Rehearse, Remove, Replace
+from kraft.node.admin import DONE, AdminOutcome, Rehearse, Remove, Replace
 from kraft.node.errors import Stopping
 
 ADDRESS = "127.0.0.1:10005"
@@ -15,7 +15,7 @@ class Groups:
 
     def __init__(self, command, own="K4", count=3):
         self.changed = []
-        self.answers = []
+        self.answers: list[AdminOutcome] = []
         self.count = count
         self.change = ClusterChange(command, self.ask, self.told, own, SlotMap(1), self.answers.append)
 

@@ -49,6 +49,14 @@ def test_a_replica_is_destroyed_when_its_node_has_left_the_group(scene):
     assert scene.nodes["K3"].durable.replicas[GROUP].number == UNNUMBERED
 
 
+def test_no_leader_is_sought_for_a_replica_that_has_left(scene):
+    """A better leader may have been waited for."""
+    scene.host("K3")._spread._able_since[GROUP] = 0.0
+    leave(scene)
+    scene.run(2)
+    assert GROUP not in scene.host("K3")._spread._able_since
+
+
 def test_it_comes_back_with_a_number_and_gets_the_whole_log(scene):
     leave(scene)
     scene.put(b"without")

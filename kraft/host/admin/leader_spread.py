@@ -78,19 +78,22 @@ class LeaderSpread:
         if waiting and free > 0:
             due = [id_ for id_, since in waiting.items() if since + self._patience(id_) <= now]
             for id_ in due[:free]:
-                self._begin(self._groups[id_])
+                self._begin(id_)
 
     def _patience(self, id_: int) -> float:
         return STEADY_SECONDS * (1 << self._failures.get(id_, 0))
 
-    def _begin(self, group: Group) -> None:
+    def _begin(self, id_: int) -> None:
         def ended(outcome: TransferOutcome) -> None:
             self._under_way -= 1
             if isinstance(outcome, Exception):
-                self._failures[group.id] = min(DOUBLINGS_MAX, self._failures.get(group.id, 0) + 1)
+                self._failures[id_] = min(DOUBLINGS_MAX, self._failures.get(id_, 0) + 1)
 
-        del self._able_since[group.id]
-        self._wake((group.id,))
+        del self._able_since[id_]
+        group = self._groups.get(id_)
+        if group is None:  # this node has left it meanwhile
+            return
+        self._wake((id_,))
         wanted = self.successor(group)
         if wanted:
             self._under_way += 1
