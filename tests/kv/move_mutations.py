@@ -354,7 +354,7 @@ MOVER_MUTATIONS = (
     _plant_in_mover(
         "a planned move does not wake its source",
         "moves",
-        "        self._wake(slots.sources)\n",
+        "        self._wake(self._slots.sources)\n",
         "",
         "the move begins when the group has hibernated for ten seconds",
     ),
