@@ -73,6 +73,13 @@ class Scattered(SimulatedCluster):
 
         assert self.run(20, dropped)
 
+    def carried_out(self, id_, command, within=60):
+        """The outcome of an administrator's command at a node."""
+        done: list[object] = []
+        self.host(id_).admin(command, done.append)
+        assert self.run(within, lambda: bool(done))
+        return done[0]
+
     def led(self):
         """Whether every group has one leader that can commit, which its members know."""
         for group in range(self.group_count):

@@ -17,26 +17,19 @@ def cluster():
     return Apart()
 
 
-def ask(cluster, id_, command, within=60):
-    done: list[object] = []
-    cluster.host(id_).admin(command, done.append)
-    assert cluster.run(within, lambda: bool(done))
-    return done[0]
-
-
 @pytest.mark.parametrize("asked", ["K1", "K3", "K5"])
 def test_all_replicas_are_compared_where_they_are(cluster, asked):
     client = cluster.connect(asked)
     for n in range(50):
         client.run("SET", f"key:{n}", "v")
-    rows = ask(cluster, asked, admin.Verify())
+    rows = cluster.carried_out(asked, admin.Verify())
     found = {group: {row["node"] for row in rows if row["group"] == group} for group in MEMBERS}
     assert found == MEMBERS
     assert {row["state"] for row in rows} == {"equal"}
 
 
 def test_checkpoints_are_taken_in_all_groups(cluster):
-    indexes = ask(cluster, "K5", admin.TakeSnapshot())
+    indexes = cluster.carried_out("K5", admin.TakeSnapshot())
     leaders = [cluster.leader_of(group) for group in MEMBERS]
 
     def taken():
@@ -50,9 +43,9 @@ def test_leadership_is_transferred_from_a_node_without_the_group(cluster):
     for group in (1, 2):
         leader = cluster.leader_of(group)
         other = next(id_ for id_ in MEMBERS[group] if id_ != leader)
-        assert ask(cluster, "K5", admin.TransferLeadership(other, group)) == other
+        assert cluster.carried_out("K5", admin.TransferLeadership(other, group)) == other
         assert cluster.run(20, lambda group=group, other=other: cluster.leaders(group) == [other])
-    refused = ask(cluster, "K5", admin.TransferLeadership("K5", 1))
+    refused = cluster.carried_out("K5", admin.TransferLeadership("K5", 1))
     assert isinstance(refused, AdminRefused)
 
 
@@ -75,5 +68,5 @@ def test_an_old_directory_delays_a_command(cluster):
 def test_a_group_without_a_leader_is_named(cluster):
     """Half of its members are down: the command is refused in time, as where the node is a member."""
     cluster.nodes[cluster.leader_of(1)].crash()
-    outcome = ask(cluster, "K5", admin.TransferLeadership("K1", 1))
+    outcome = cluster.carried_out("K5", admin.TransferLeadership("K1", 1))
     assert isinstance(outcome, Exception)

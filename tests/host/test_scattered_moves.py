@@ -16,13 +16,6 @@ def cluster():
     return Apart()
 
 
-def ask(cluster, id_, command, within=60):
-    done: list[object] = []
-    cluster.host(id_).admin(command, done.append)
-    assert cluster.run(within, lambda: bool(done))
-    return done[0]
-
-
 def moved(cluster, slot=SLOT, to=2):
     """Whether all nodes know that the slot has moved, and that nothing of the move is left."""
     hosts = [process.host for process in cluster.processes()]
@@ -37,7 +30,7 @@ def test_slots_move_between_groups_without_a_common_node(cluster, asked):
     keys = [ONE, *(b"{%b}%d" % (ONE, n) for n in range(300))]
     for key in keys:
         client.run("SET", key, b"of " + key)
-    assert ask(cluster, asked, admin.MoveSlots(SLOT, SLOT, 2)) == 1
+    assert cluster.carried_out(asked, admin.MoveSlots(SLOT, SLOT, 2)) == 1
     assert cluster.run(60, lambda: moved(cluster))
     for id_ in ("K1", "K3", "K5"):
         other = cluster.connect(id_)
@@ -49,7 +42,7 @@ def test_slots_move_between_groups_without_a_common_node(cluster, asked):
 
 
 def plan(cluster, id_="K5"):
-    assert ask(cluster, id_, admin.MoveSlots(SLOT, SLOT, 2)) == 1
+    assert cluster.carried_out(id_, admin.MoveSlots(SLOT, SLOT, 2)) == 1
 
 
 def fill(cluster, count=400):
@@ -99,7 +92,7 @@ def test_a_move_is_cancelled_from_a_node_with_neither_group(cluster):
     plan(cluster)
     cluster.run(3)
     cluster.nodes[receiver].start()
-    assert ask(cluster, "K5", admin.CancelMove(1)) in ("OK",)
+    assert cluster.carried_out("K5", admin.CancelMove(1)) in ("OK",)
     assert cluster.run(60, lambda: not any(p.host.moves.status() for p in cluster.processes()))
     where = cluster.host("K5").slots.group_of(SLOT)
     assert all(process.host.slots.group_of(SLOT) == where for process in cluster.processes())

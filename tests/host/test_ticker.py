@@ -192,7 +192,7 @@ def test_a_request_is_served_as_on_a_busy_node(quiet, of):
 
 
 def test_a_message_finds_the_ticks_that_have_passed(quiet, monkeypatch):
-    """Votes and leases go by them, so they are never behind by more than one."""
+    """Votes and leases go by them, so at most one has passed that is not counted."""
     follower = quiet.followers[0]
     group, behind = quiet.group(follower), list[float]()
     received, before, began = group.received, quiet.ticks(follower), quiet.world.now
