@@ -59,16 +59,20 @@ class Namespace:
         """
         for way, match in enumerate(("dport", "sport")):
             number = self._classes.get(2 * port + way)
-            verb = "change" if number else "add"
+            new = number is None
             if number is None:
                 number = self._classes[2 * port + way] = len(self._classes) + 1
-            rate = f"{int(bytes_per_second)}bps"
             group = f"1:{number}"
-            shaped = ["rate", rate, "ceil", rate, "burst", str(BURST_BYTES), "cburst", str(BURST_BYTES)]
-            _run("tc", "class", verb, "dev", "lo", "parent", "1:", "classid", group, "htb", *shaped)
             queue = ["parent", group, "handle", f"{number + 16}:", "bfifo", "limit", str(buffer_bytes)]
-            _run("tc", "qdisc", "replace", "dev", "lo", *queue)
-            if verb == "add":
+            if not new:
+                # What waits beyond the new limit leaves at the old speed. At a low one it would take seconds.
+                _run("tc", "qdisc", "change", "dev", "lo", *queue)
+            rate = f"{int(bytes_per_second)}bps"
+            shaped = ["rate", rate, "ceil", rate, "burst", str(BURST_BYTES), "cburst", str(BURST_BYTES)]
+            verb = "add" if new else "change"
+            _run("tc", "class", verb, "dev", "lo", "parent", "1:", "classid", group, "htb", *shaped)
+            if new:
+                _run("tc", "qdisc", "add", "dev", "lo", *queue)
                 chosen = ["u32", "match", "ip", match, str(port), "0xffff", "flowid", group]
                 _run("tc", "filter", "add", "dev", "lo", "parent", "1:", "protocol", "ip", *chosen)
 
