@@ -22,7 +22,7 @@ from kraft.cli.output.blocks import (
     line,
 )
 from kraft.cli.status_reply import StatusReply, view_of
-from kraft.node.status import SERVING
+from kraft.node.status import REMOVED, SERVING
 from kraft.web import finding, overview
 from kraft.web.findings import DISK_FULL, VOTERS_CHANGING, diagnose
 from kraft.web.report import decode
@@ -92,34 +92,41 @@ def _rows(answer: StatusReply, *, every_group: bool) -> Iterator[tuple[Span, ...
         return
     start = Span(status["node"], STRONG), Span(status["state"], GOOD if status["state"] == SERVING else WARN)
     many = len(status["groups"]) > overview.GROUPS_SHOWN_MAX and not every_group
+    removed = status["state"] == REMOVED  # it looks for a leader in vain, and its problem says so
     if many:
-        yield *start, *_sums(status["groups"]), address
+        yield *start, *_sums(status["groups"], removed=removed), address
     for group in status["groups"]:
-        if not many or not group["leader"] or group.get("fenced") or group.get("mismatch"):
-            yield *start, *_cells(group), address
+        troubled = not (group["leader"] or removed) or group.get("fenced") or group.get("mismatch")
+        if not many or troubled:
+            yield *start, *_cells(group, removed=removed), address
     if not status["groups"]:
         yield *start, *absent, address
 
 
-def _sums(groups: Sequence[dict[str, Any]]) -> Iterator[Span]:
+def _sums(groups: Sequence[dict[str, Any]], *, removed: bool) -> Iterator[Span]:
     """The cells of a node with many groups. LEADER is how many of them know one."""
     led, known = (
         sum(group["role"] == "leader" for group in groups),
         sum(bool(group["leader"]) for group in groups),
     )
     yield Span(f"all {len(groups)}")
-    yield Span(f"leads {led}", STRONG) if led else Span("follower")
+    yield Span(ABSENT) if removed else Span(f"leads {led}", STRONG) if led else Span("follower")
     yield Span(str(max(group["term"] for group in groups)))
-    yield Span("all") if known == len(groups) else Span(f"{known} of {len(groups)}", BAD)
+    if removed:
+        yield Span(ABSENT)
+    else:
+        yield Span("all") if known == len(groups) else Span(f"{known} of {len(groups)}", BAD)
     for key in ("commit", "applied", "keys"):
         yield Span(str(sum(group[key] for group in groups)))
 
 
-def _cells(group: dict[str, Any]) -> Iterator[Span]:
+def _cells(group: dict[str, Any], *, removed: bool) -> Iterator[Span]:
     yield Span(str(group["group"]))
-    yield Span(str(group["role"]), STRONG if group["role"] == "leader" else PLAIN)
+    role = Span(str(group["role"]), STRONG if group["role"] == "leader" else PLAIN)
+    yield Span(ABSENT) if removed else role
     yield Span(str(group["term"]))
-    yield Span(group["leader"]) if group["leader"] else Span("none", BAD)
+    leader = Span(group["leader"]) if group["leader"] else Span("none", BAD)
+    yield Span(ABSENT) if removed else leader
     for key in ("commit", "applied", "keys"):
         yield Span(str(group[key]))
 

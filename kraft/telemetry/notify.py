@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from kraft.node.ports import Cancellable, Clock
-from kraft.node.status import Status
+from kraft.node.status import REMOVED, Status
 from kraft.telemetry.metrics.status import ROLES
 from kraft.telemetry.sources import StatusSource
 
@@ -31,8 +31,11 @@ SEND_SECONDS = 0.5  # a full queue means that systemd itself hangs: lose the dat
 def in_words(status: Status) -> str:
     """One line, such as `leader of 1 group, term 7, commit 1234, 2/2 peers`, after the problem if any.
 
-    With several groups, it shows the highest term and the sum of the commit indexes: both only grow.
+    With several groups, it shows the highest term and the sum of the commit indexes: both only grow. Of a
+    node that was removed, the problem says it all.
     """
+    if status.state == REMOVED and status.problem:
+        return status.problem
     roles = Counter(group.role for group in status.groups)
     words = [f"{role} of {_groups(roles[role])}" for role in ROLES if roles[role]]
     if words:

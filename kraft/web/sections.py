@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from kraft.node.status import REMOVED, SERVING, GroupStatus
+from kraft.node.status import REMOVED, SERVING, GroupStatus, Status
 from kraft.telemetry.recent.history import Traffic
 from kraft.web import overview, words
 from kraft.web.charts import WINDOWS, averages
@@ -113,7 +113,7 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child |
     process = words.duration(status.uptime_seconds), _certificate(answer.report), status.version
     several = overview.several(view)
     if several and status.groups:
-        yield [name, *_node_summary(view, answer.id, state, status.groups), *process]
+        yield [name, *_node_summary(view, status, state), *process]
     troubled = {group.group for group in overview.troubled(view)} if several else ()
     for group in status.groups:
         if several and group.group not in troubled:
@@ -136,11 +136,14 @@ def _certificate(report: Report) -> str:
     return words.duration(left) if left > 0 else "expired"
 
 
-def _node_summary(view: ClusterView, id_: str, state: Html, groups: Sequence[GroupStatus]) -> list[Child]:
+def _node_summary(view: ClusterView, status: Status, state: Html) -> list[Child]:
     """The cells of a node with several groups: sums, and the largest lag."""
+    id_, groups = status.node, status.groups
     led = sum(group.role == "leader" for group in groups)
     searches = any(group.role in _SEARCHES for group in groups)
     role = _badge("leads", f"leads {led}") if led else _LOOKS if searches else "follower"
+    if status.state == REMOVED:
+        role = words.NOTHING
     found = (overview.leader(view, group.group) for group in groups)
     followers = [each for leader in found if leader is not None for each in leader.replicas if each.id == id_]
     lag = words.count(max((each.lag for each in followers if each.lag is not None), default=None))

@@ -174,6 +174,17 @@ def test_a_removed_node_names_no_members_that_it_cannot_tell_the_address_of():
     assert len(lines) == 4, lines
 
 
+def test_a_removed_node_has_no_role_and_looks_for_no_leader():
+    """It does, in vain; but what matters is that it was removed."""
+    removed = answer("K4", leader="", role="precandidate", problem="K4 was removed from the cluster")
+    removed.status["state"] = "removed"
+    assert render([removed])[1].split() == "K4 removed 0 - 7 - 120 119 4 K4:21".split()
+    removed.status["groups"] *= 16
+    lines = render([removed])
+    assert lines[1].split() == "K4 removed all 16 - 7 - 1920 1904 64 K4:21".split()
+    assert lines[2] == ""
+
+
 def test_a_missing_voter_is_told_with_the_losses_that_are_left():
     """In the words of the page and of `kraft demo --add`."""
     lines = render([answer("K1"), answer("K2"), StatusReply("K3", "K3:21", error="Connection refused")])

@@ -127,6 +127,8 @@ def test_a_problem_comes_first() -> None:
 
 
 def test_a_node_without_groups_says_what_it_does() -> None:
+    removed = replace(STATUS, state="removed", problem="K1 was removed from the cluster: wipe it")
+    assert in_words(removed) == "K1 was removed from the cluster: wipe it"
     assert in_words(replace(STATUS, groups=(), state="starting", problem="starting")) == "starting"
     assert in_words(replace(STATUS, groups=(), state="serving")) == "serving"
 

@@ -190,6 +190,13 @@ def test_a_node_that_was_removed_tells_nothing_that_it_cannot_know():
     assert {"tolerance", "no more"} <= shown(*others)
 
 
+def test_a_node_that_was_removed_has_no_role_in_its_groups_either():
+    lost = [group("K1", "", group=id_, role="precandidate") for id_ in range(20)]
+    seen = view(report("K1", "", state="removed", problem="K1 was removed", groups=tuple(lost)))
+    [row] = rows(sections(seen, diagnose(seen))["nodes"])[:1]
+    assert row[1:4] == ["all 20", "removed", "–"]
+
+
 def test_one_group_has_no_number():
     assert not re.search(r"[Gg]roup \d|>groups?</th>", render_page(view(report("K1"))))
 
