@@ -36,9 +36,12 @@ COLUMNS = (
     TableColumn("LINK"),
     TableColumn("CONTACT", number=True, spare=1),
     TableColumn("LAG", number=True),
+    TableColumn("VOTES", number=True),
+    TableColumn("REPLICAS", number=True),
     TableColumn("PEER PORT", spare=3),
     TableColumn("CLIENT PORT", spare=2),
 )
+GROUPS_ONLY = ("VOTES", "REPLICAS")  # columns that tell nothing of a single group
 ABSENT = "-"
 
 
@@ -168,9 +171,13 @@ def _change(chosen: argparse.Namespace, words: Sequence[str], outcome: str) -> i
 
 def _blocks(members: Sequence[dict[str, object]], leader: str, leaders: Sequence[str]) -> list[Block]:
     """The members as a table, and who leads. `leaders` are those of the groups, '' where none is known."""
-    table = TextTable(COLUMNS, tuple(_row(member, leader) for member in members))
+    rows = [_row(member, leader) for member in members]
     if len(leaders) > 1:
-        return [table, EMPTY, _shares(leaders)]
+        return [TextTable(COLUMNS, tuple(rows)), EMPTY, _shares(leaders)]
+    kept = [place for place, column in enumerate(COLUMNS) if column.heading not in GROUPS_ONLY]
+    table = TextTable(
+        tuple(COLUMNS[place] for place in kept), tuple(tuple(row[place] for place in kept) for row in rows)
+    )
     last = line(Span(leader, STRONG), " leads") if leader else line(Span("no leader is known", BAD))
     return [table, EMPTY, last]
 
@@ -199,6 +206,8 @@ def _row(member: dict[str, object], leader: str) -> tuple[Span, ...]:
         link,
         contact,
         lag,
+        Span(_shown(member.get("votes"))),
+        Span(_shown(member.get("replicas"))),
         Span(str(member.get("address")) or ABSENT),
         Span(str(member.get("client")) or ABSENT),
     )

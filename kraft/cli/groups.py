@@ -25,6 +25,7 @@ COLUMNS = (
     TableColumn("SLOTS"),
     TableColumn("LEADER"),
     TableColumn("KEYS", number=True),
+    TableColumn("REPLICAS", spare=1),
 )
 ABSENT = "-"
 
@@ -47,17 +48,27 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def group_table(groups: Sequence[Row]) -> TextTable:
-    """The groups as KRAFT GROUPS tells of them."""
-    rows = (
+    """The groups as KRAFT GROUPS tells of them; with their replicas where nodes have those of some groups."""
+    rows = [
         (
             Span(str(group.get("group"))),
             Span(shown_slots(group.get("slots")) or ABSENT),
             Span(str(group.get("leader")), STRONG) if group.get("leader") else Span("none", BAD),
             Span(ABSENT if group.get("keys") is None else str(group["keys"])),
+            Span(_members(group)),
         )
         for group in groups
-    )
+    ]
+    if len({row[-1] for row in rows}) < 2:
+        return TextTable(COLUMNS[:-1], tuple(row[:-1] for row in rows))
     return TextTable(COLUMNS, tuple(rows))
+
+
+def _members(group: Row) -> str:
+    """The nodes with a replica of the group, or that are to get one."""
+    voters, learners = group.get("voters"), group.get("learners")
+    ids = [*voters, *learners] if isinstance(voters, list) and isinstance(learners, list) else []
+    return " ".join(sorted(map(str, ids)))
 
 
 def shown_slots(ranges: object) -> str:

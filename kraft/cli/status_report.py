@@ -23,7 +23,7 @@ from kraft.cli.output.blocks import (
 )
 from kraft.cli.status_reply import StatusReply, view_of
 from kraft.node.status import REMOVED, SERVING
-from kraft.web import finding, overview
+from kraft.web import finding, overview, replica_findings
 from kraft.web.findings import DISK_FULL, VOTERS_CHANGING, diagnose
 from kraft.web.report import decode
 
@@ -40,6 +40,7 @@ COLUMNS = (
     TableColumn("HTTP", spare=6),
 )
 ABSENT = "-"
+MOVED = ("slots", "votes", replica_findings.TOPIC)
 MIB = 1 << 20
 
 
@@ -94,7 +95,8 @@ def _rows(answer: StatusReply, *, every_group: bool) -> Iterator[tuple[Span, ...
     many = len(status["groups"]) > overview.GROUPS_SHOWN_MAX and not every_group
     removed = status["state"] == REMOVED  # it looks for a leader in vain, and its problem says so
     if many:
-        yield *start, *_sums(status["groups"], removed=removed), address
+        count = max(status.get("group_count", 0), len(status["groups"]))
+        yield *start, *_sums(status["groups"], count, removed=removed), address
     for group in status["groups"]:
         troubled = not (group["leader"] or removed) or group.get("fenced") or group.get("mismatch")
         if not many or troubled:
@@ -103,13 +105,13 @@ def _rows(answer: StatusReply, *, every_group: bool) -> Iterator[tuple[Span, ...
         yield *start, *absent, address
 
 
-def _sums(groups: Sequence[dict[str, Any]], *, removed: bool) -> Iterator[Span]:
-    """The cells of a node with many groups. LEADER is how many of them know one."""
+def _sums(groups: Sequence[dict[str, Any]], count: int, *, removed: bool) -> Iterator[Span]:
+    """The cells of a node with many of the `count` groups. LEADER is how many of them know one."""
     led, known = (
         sum(group["role"] == "leader" for group in groups),
         sum(bool(group["leader"]) for group in groups),
     )
-    yield Span(f"all {len(groups)}")
+    yield Span(f"all {count}" if len(groups) == count else f"{len(groups)} of {count}")
     yield Span(ABSENT) if removed else Span(f"leads {led}", STRONG) if led else Span("follower")
     yield Span(str(max(group["term"] for group in groups)))
     if removed:
@@ -140,9 +142,12 @@ def _version(answers: Sequence[StatusReply]) -> list[str]:
 
 
 def _tolerances(answers: Sequence[StatusReply]) -> Iterator[str]:
-    """How many more losses the cluster survives, for each group that has a leader and lacks voters."""
+    """How many more losses the cluster survives, for each group that has a leader and lacks voters.
+
+    Where the cluster places votes that is among the warnings.
+    """
     view = view_of(answers)
-    if view is None:
+    if view is None or (overview.places_votes(view) and overview.several(view)):
         return
     working, alike = overview.working(view), dict[str, list[int]]()
     for group in overview.groups(view):
@@ -153,24 +158,31 @@ def _tolerances(answers: Sequence[StatusReply]) -> Iterator[str]:
 
 
 def _warnings(answers: Sequence[StatusReply]) -> list[Line]:
-    """The page's warnings about the cluster, and nodes that serve, each with the next command to type."""
+    """The page's warnings about the cluster, nodes that serve, and groups that no node has.
+
+    Each comes with the next command to type.
+    """
     view = view_of(answers)
     if view is None:
         return []
     found = diagnose(view).findings
     explained = {each.name for each in answers if not each.healthy}  # in the table
+    lost = [each for each in found if (each.severity, each.topic) == (finding.BAD, replica_findings.TOPIC)]
     told = [each for each in found if each.severity == finding.WARN and each.subject not in explained]
     return [
-        line(Span(each.subject, STRONG), ": ", Span(each.text, WARN), *_in_brackets(each.next))
-        for each in told
-    ]
+        line(
+            Span(each.subject, STRONG), ": ", Span(each.text, BAD if each in lost else WARN),
+            *_in_brackets(each.next),
+        )
+        for each in (*lost, *told)
+    ]  # fmt: skip
 
 
 def _moves(answers: Sequence[StatusReply]) -> list[Line]:
-    """What the page says of slots and votes that move."""
+    """What the page says of slots, votes and replicas that move."""
     view = view_of(answers)
     found = () if view is None else diagnose(view).findings
-    told = [each for each in found if each.topic in ("slots", "votes") and each.severity == finding.NOTE]
+    told = [each for each in found if each.topic in MOVED and each.severity == finding.NOTE]
     return [line(Span(f"{each.subject}: {each.text}", NEWS), *_in_brackets(each.next)) for each in told]
 
 
@@ -188,10 +200,12 @@ def _in_brackets(command: str) -> tuple[str | Span, ...]:
 def _notes(answer: StatusReply) -> Iterator[Block]:
     """Changes under way, as the leader of a group reports them; snapshots as their receiver reports them."""
     groups = (answer.status or {}).get("groups", ())
-    placed = bool((answer.status or {}).get("replication"))
+    told = "learners"
+    if (answer.status or {}).get("replication"):  # learners are no news, and of several groups `_moves` tells
+        told = "joining" if len(groups) == 1 else ""
     alike: dict[str, list[int]] = {}
     for group in groups:
-        for text in _changes(group, placed=placed) if group["role"] == "leader" else ():
+        for text in _changes(group, told) if group["role"] == "leader" else ():
             alike.setdefault(text, []).append(group["group"])
     for text, ids in alike.items():
         yield line(Span(f"{_named(ids)}: {text}", NEWS))
@@ -212,9 +226,9 @@ def _snapshot(group: str, receiver: str, transfer: dict[str, Any]) -> Meter:
     return Meter(line(text), f"{receiver}: snapshot from {sender}", done, size, transfer.get("seconds", 0.0))
 
 
-def _changes(group: dict[str, Any], *, placed: bool) -> Iterator[str]:
-    """What changes in a group. Learners are none of it where the cluster places votes itself."""
-    if group["joining" if placed else "learners"]:
+def _changes(group: dict[str, Any], told: str) -> Iterator[str]:
+    """What changes in a group, with its learners if there are any of the field `told`."""
+    if told and group[told]:
         joining = set(group.get("joining", ()))
         learners = ", ".join(f"{id_} (to be a voter)" if id_ in joining else id_ for id_ in group["learners"])
         yield f"voters {', '.join(group['voters'])}; learners {learners}"

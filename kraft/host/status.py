@@ -77,6 +77,7 @@ def node_status(
             ElsewhereStatus(id_, place.leader, place.term, place.members, place.voters)
             for id_, place in placer.view.elsewhere().items()
         ),
+        group_count=context.slots.groups,
     )
 
 
@@ -125,6 +126,7 @@ def group_status(
         commit=raft.commit,
         applied=group.state.index,
         slots=slots,
+        replaced={each.id: each.replaces for each in raft.configuration.joining if each.replaces},
         voters=raft.configuration.voters,
         learners=raft.configuration.learners,
         keys=len(machine.keyspace),

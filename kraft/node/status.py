@@ -130,7 +130,7 @@ class GroupStatus:
 
     * `replicas` is empty unless this node leads the group.
     * `joint` is true while the voters are being changed, to `target_voters`. `joining` are the learners that
-      become voters.
+      become voters; `replaced` has the voter whose place each of them is to take, if any, by learner.
     * `transferring` is the node that leadership is being transferred to, '' if there is none.
     * `checkpoint_index` is 0 before the first checkpoint. `transfers` are the snapshots on their way.
     * `drained`: an operator keeps this replica from leading.
@@ -194,6 +194,7 @@ class GroupStatus:
     transaction_recoveries: int = 0
     frozen_seconds: float = 0.0
     slots: int = 0
+    replaced: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,8 @@ class Status:
     cluster places votes itself: so many nodes vote in each group; `misplaced_groups` cannot get the voters
     that they should have, which only the leader of group 0 counts. While `settling`, votes are moved until
     all nodes have about as many; the nodes `leaving` hand over theirs. `groups` are those that the node has a
-    replica of, `elsewhere` the others that it knows.
+    replica of, `elsewhere` the others whose members it knows; `group_count` counts all groups of the cluster
+    as far as the node knows, 0 from a program that does not say.
     """
 
     node: str
@@ -266,6 +268,7 @@ class Status:
     settling: bool = False
     leaving: tuple[str, ...] = ()
     elsewhere: tuple[ElsewhereStatus, ...] = ()
+    group_count: int = 0
 
     @property
     def holders(self) -> dict[int, frozenset[str]]:

@@ -12,7 +12,7 @@ class Finding:
     subject: the node or group it is about; `text` goes on from that name.
     command: what to type next, exactly; '' if there is nothing to type.
     advice: where to type it, or what to do instead; '' if there is nothing to do but wait.
-    topic: clock, versions, slots, votes or cluster.
+    topic: clock, versions, slots, votes, replicas or cluster.
     """
 
     severity: str

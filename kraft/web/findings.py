@@ -15,7 +15,7 @@ from kraft.node.status import (
     GroupStatus,
     Status,
 )
-from kraft.web import next_command, overview, words
+from kraft.web import next_command, overview, replica_findings, words
 from kraft.web.finding import BAD, NOTE, WARN, Diagnosis, Finding
 from kraft.web.report import Report
 from kraft.web.slot_findings import slot_findings
@@ -75,6 +75,7 @@ def _all(view: ClusterView) -> Iterator[Finding]:
     if overview.left_alone(view):
         yield from _node(view, view.own)
         return
+    yield from _merged(replica_findings.unheld(view))
     yield from _merged(finding for group in overview.groups(view) for finding in _group(view, group))
     yield from _lags(view)
     for answer in view.answers:
@@ -91,7 +92,9 @@ def _all(view: ClusterView) -> Iterator[Finding]:
 
 
 def _half_changed(view: ClusterView) -> Iterator[Finding]:
-    """A command that changed the members of some groups only."""
+    """A command that changed the members of some groups only. Where the cluster places votes, they differ."""
+    if overview.places_votes(view) or overview.scattered(view):
+        return
     groups = overview.groups(view)
     settled = {group.group: (*group.voters, *group.learners) for group in groups if not group.joint}
     found = []
@@ -153,7 +156,7 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
         text = f"its backups fail: {report.facts.backup_problem}"
         yield Finding(WARN, status.node, text, advice="it is tried again every minute")
     yield from _moved(view, status)
-    yield from _transfers(report)
+    yield from _transfers(view, report)
 
 
 def _of_any_node(report: Report) -> Iterator[Finding]:
@@ -255,12 +258,13 @@ def _cut_off(view: ClusterView) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _transfers(report: Report) -> Iterator[Finding]:
+def _transfers(view: ClusterView, report: Report) -> Iterator[Finding]:
     for group in report.status.groups:
         for transfer in group.transfers:
             if transfer.direction == "receive":
                 done, size = transfer.done_bytes / (1 << 20), transfer.size_bytes / (1 << 20)
-                text = f"is receiving a snapshot from {transfer.peer}: {done:.1f} of about {size:.1f} MiB"
+                of = f" of group {group.group}" if overview.several(view) else ""
+                text = f"is receiving a snapshot{of} from {transfer.peer}: {done:.1f} of about {size:.1f} MiB"
                 yield Finding(NOTE, report.status.node, text)
 
 
@@ -293,7 +297,12 @@ def _group(view: ClusterView, group: GroupStatus) -> Iterator[Finding]:
         if spare >= 0:
             yield Finding(BAD, name, f"has no leader{_obstacle(view)}")
         return
-    yield from _changes(view, name, leader)
+    if overview.places_votes(view) and overview.several(view):
+        yield from replica_findings.lacking_voters(view, leader)
+        yield from replica_findings.incoming(view, leader)
+    else:
+        yield from _learners(view, leader)
+    yield from _changes(name, leader)
     if leader.mismatch and not any(_fenced(view, group.group)):
         text = "the data of one replica differs from the others'"
         yield Finding(WARN, name, text, next_command.kraft(view, "verify"))
@@ -379,7 +388,7 @@ def _clocks(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:
         yield Finding(WARN, name, text, advice="docs/runbooks.md#kraftlogtimeoff", topic="clock")
 
 
-def _changes(view: ClusterView, name: str, leader: GroupStatus) -> Iterator[Finding]:
+def _learners(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:
     lags = {replica.id: replica.lag for replica in leader.replicas}
     for id_ in leader.joining if overview.places_votes(view) else leader.learners:
         kind = (
@@ -389,6 +398,9 @@ def _changes(view: ClusterView, name: str, leader: GroupStatus) -> Iterator[Find
         )
         lag = f", lacks {lags[id_]} entries" if lags.get(id_) else ""
         yield Finding(NOTE, id_, f"{kind}{lag}")
+
+
+def _changes(name: str, leader: GroupStatus) -> Iterator[Finding]:
     if leader.joint:
         yield Finding(NOTE, name, VOTERS_CHANGING)
     if leader.transferring:

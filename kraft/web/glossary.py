@@ -23,7 +23,8 @@ TERMS: dict[str, str] = {term[1].lower(): term[2] for term in map(_TERM.fullmatc
 ON_PAGE = (
     "administration", "applied", "checkpoint", "commands on all keys", "commit index", "group", "lag",
     "last contact", "leader", "learner", "local command", "log", "log sync", "open transaction", "p50", "p99",
-    "pending write", "role", "slot", "snapshot", "state", "term", "tolerance", "user", "voter", "wal",
+    "pending write", "replica", "role", "slot", "snapshot", "state", "term", "tolerance", "user", "voter",
+    "wal",
 )  # fmt: skip
 
 

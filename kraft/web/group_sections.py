@@ -1,7 +1,7 @@
 """What the page says of the groups: the facts of the only one, or sums of several and a table of them."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from kraft.node.status import GroupStatus
 from kraft.web import overview, words
@@ -14,6 +14,7 @@ _COLUMNS = (
     Column("group"),
     Column("leader"),
     Column("slots", number=True),
+    Column("replicas"),  # where nodes have them of some groups only
     Column("tolerance"),
     Column("term", number=True),
     Column("commit index", number=True),
@@ -23,6 +24,7 @@ _COLUMNS = (
     Column("pending writes", number=True),
     Column("open transactions", number=True),
 )
+_REPLICAS = [column.name for column in _COLUMNS].index("replicas")
 
 
 def groups(view: ClusterView) -> Html:
@@ -40,21 +42,27 @@ def group_table(view: ClusterView) -> Html:
         return Html("")
     shown = known
     if len(known) > overview.GROUPS_SHOWN_MAX:
-        shown = overview.troubled(view)[: overview.GROUPS_SHOWN_MAX]
-    rows = [_row(view, group) for group in shown]
+        shown = overview.worst(view)
+    alive, columns = overview.alive(view), list(_COLUMNS)
+    rows = [_row(view, group, alive) for group in shown]
+    if not overview.scattered(view):
+        del columns[_REPLICAS]
+        for row in rows:
+            del row[_REPLICAS]
     hint = "KRAFT GROUPS lists all groups with their slots and members."
     if shown is not known and shown:
         hint = f"Groups with a problem. {hint}"
-    return element("div", table(_COLUMNS, rows) if rows else "", element("p", hint, class_="hint below"))
+    return element("div", table(columns, rows) if rows else "", element("p", hint, class_="hint below"))
 
 
-def _row(view: ClusterView, known: GroupStatus) -> list[Child]:
+def _row(view: ClusterView, known: GroupStatus, alive: Collection[str]) -> list[Child]:
     group = overview.leader(view, known.group) or known
     lags = [replica.lag for replica in group.replicas if replica.lag is not None]
     return [
         str(group.group),
         _leader_name(view, group.group) or "none",
         words.count(group.slots),
+        _replicas(group, alive),
         _tolerance(view, group),
         str(group.term),
         words.count(group.commit),
@@ -66,23 +74,39 @@ def _row(view: ClusterView, known: GroupStatus) -> list[Child]:
     ]
 
 
+def _replicas(group: GroupStatus, alive: Collection[str]) -> str:
+    """The nodes with a replica that votes or is to: of one that does not count now, why."""
+    shown = []
+    for id_ in sorted({*group.voters, *group.joining}):
+        state = "" if id_ in group.voters else " (catching up)"
+        shown.append(f"{id_}{state if id_ in alive else ' (down)'}")
+    others = len(set(group.learners) - set(group.joining))
+    return ", ".join((*shown, f"{others} without a vote") if others else shown)
+
+
 def _sums(view: ClusterView, known: list[GroupStatus]) -> tuple[tuple[str, Child], ...]:
     leaders = Counter(group.leader for group in known if overview.leader(view, group.group) is not None)
     least = min(known, key=lambda group: overview.losses_survived(view, group))
-    spread = (f"{id_}:\N{NO-BREAK SPACE}{number}" for id_, number in sorted(leaders.items()))
+    scattered = overview.scattered(view)
+    held = Counter(id_ for group in known for id_ in (*group.voters, *group.learners))
     return (
-        ("groups", words.count(len(known))),
-        ("leaders", ", ".join(spread) or "none"),
-        ("leaderless", words.count(len(known) - leaders.total())),
-        ("tolerance", _tolerance(view, least)),
-        ("voters", ", ".join(known[0].voters)),
-        ("learners", ", ".join(known[0].learners)),
+        ("groups", words.count(view.group_count)),
+        ("leaders", _spread(leaders) or "none"),
+        ("leaderless", words.count(view.group_count - leaders.total())),
+        ("tolerance", "too few left" if overview.unheld(view) else _tolerance(view, least)),
+        ("voters", "" if scattered else ", ".join(known[0].voters)),
+        ("learners", "" if scattered else ", ".join(known[0].learners)),
+        ("replicas", _spread(held) if scattered else ""),
         ("keys", words.count(sum(group.keys for group in known))),
         ("data", words.size(sum(group.dataset_bytes for group in known))),
         ("users", _users(view)),
         ("pending writes", words.count(sum(group.pending_proposals for group in known))),
         ("open transactions", words.count(sum(group.transactions for group in known))),
     )
+
+
+def _spread(numbers: Counter[str]) -> str:
+    return ", ".join(f"{id_}:\N{NO-BREAK SPACE}{number}" for id_, number in sorted(numbers.items()))
 
 
 def _group(view: ClusterView, known: GroupStatus) -> tuple[tuple[str, Child], ...]:

@@ -16,7 +16,7 @@ def groups(view: ClusterView) -> list[GroupStatus]:
 
 def several(view: ClusterView) -> bool:
     """Whether the keys are divided among groups."""
-    return len(view.replicas) > 1
+    return view.group_count > 1
 
 
 def troubled(view: ClusterView) -> list[GroupStatus]:
@@ -28,6 +28,33 @@ def _is_troubled(view: ClusterView, group: GroupStatus) -> bool:
     replicas = view.replicas[group.group]
     unsound = any(each.fenced or each.mismatch or each.transfers for _, each in replicas)
     return unsound or leader(view, group.group) is None
+
+
+def worst(view: ClusterView) -> list[GroupStatus]:
+    """Of many groups those that stand worst: they are `troubled`, or lack a voter while others do not."""
+    placed, found = places_votes(view), groups(view)
+    shown = [each for each in found if _is_troubled(view, each) or (placed and lacks_voters(view, each))]
+    return sorted(shown, key=lambda group: losses_survived(view, group))[:GROUPS_SHOWN_MAX]
+
+
+def lacks_voters(view: ClusterView, group: GroupStatus) -> bool:
+    """Whether a voter of the group is down, or logs nothing."""
+    return not set(group.voters) <= working(view)
+
+
+def scattered(view: ClusterView) -> bool:
+    """Whether nodes have replicas of some groups only."""
+    return any(report.status.elsewhere for report in view.reports)
+
+
+def unheld(view: ClusterView) -> list[int]:
+    """The groups of which no node that answers has a replica; none while a member was not asked."""
+    answers = {answer.id: answer for answer in view.answers}
+    asked = {id_ for id_, answer in answers.items() if answer.report is not None or answer.error}
+    if left_alone(view) or not asked >= {member.id for member in view.own.status.members}:
+        return []
+    silent = {id_ for id_ in asked if answers[id_].report is None}
+    return [id_ for id_ in range(view.group_count) if id_ not in view.replicas] if silent else []
 
 
 def moves(view: ClusterView) -> list[MoveStatus]:
@@ -64,7 +91,7 @@ def leader(view: ClusterView, group: int) -> GroupStatus | None:
 def majority(view: ClusterView) -> bool:
     """Whether a majority of the voters of every group is up."""
     known = groups(view)
-    return bool(known) and all(spare_voters(view, group) >= 0 for group in known)
+    return bool(known) and not unheld(view) and all(spare_voters(view, group) >= 0 for group in known)
 
 
 def left_alone(view: ClusterView) -> bool:
@@ -105,14 +132,17 @@ def places_votes(view: ClusterView) -> bool:
 
 
 def tolerance(view: ClusterView, group: GroupStatus) -> str:
-    """How many losses the cluster survives, after the voters that are missing, if any."""
-    there = working(view)
+    """How many losses the cluster survives, after the voters that are missing, if any.
+
+    Where the cluster places votes, the group: it loses others than the next one.
+    """
+    there, whole = working(view), "the group" if places_votes(view) and several(view) else "the cluster"
     missing = [voter for voter in _voters(group) if voter not in there]
     losses = losses_survived(view, group)
-    text = f"the cluster survives the loss of {losses}"
+    text = f"{whole} survives the loss of {losses}"
     if losses <= 0:
-        lose = f"the cluster must not lose {'another' if missing else 'a'} voter"
-        text = lose if losses == 0 else "the cluster does not serve"
+        lose = f"{whole} must not lose {'another' if missing else 'a'} voter"
+        text = lose if losses == 0 else f"{whole} does not serve"
     if not missing:
         return text
     return f"{words.names(missing)} {'is' if len(missing) == 1 else 'are'} missing: {text}"

@@ -90,10 +90,12 @@ def _nodes(view: ClusterView) -> Html:
     unused = set() if overview.several(view) else {"group"}
     if not any(report.facts.tls_expiry for report in view.reports):
         unused.add("certificate ends in")
+    found = overview.troubled(view) if overview.several(view) else []
+    troubled = {group.group for group in found[: overview.GROUPS_SHOWN_MAX]}
     rows = [
         row if isinstance(row[1], Rest) else _without(unused, row)
         for answer in view.answers
-        for row in _node_rows(view, answer)
+        for row in _node_rows(view, answer, troubled)
     ]
     return table([column for column in _NODE_COLUMNS if column.name not in unused], rows)
 
@@ -103,7 +105,9 @@ def _without(unused: Collection[str], row: Sequence[Child | Rest]) -> list[Child
     return [cell for column, cell in cells if column.name not in unused]
 
 
-def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child | Rest]]:
+def _node_rows(
+    view: ClusterView, answer: MemberReport, troubled: Collection[int]
+) -> Iterator[list[Child | Rest]]:
     name = node_link(view, answer)
     if answer.report is None:
         yield [name, Rest(_last_report(answer))]
@@ -114,7 +118,6 @@ def _node_rows(view: ClusterView, answer: MemberReport) -> Iterator[list[Child |
     several = overview.several(view)
     if several and status.groups:
         yield [name, *_node_summary(view, status, state), *process]
-    troubled = {group.group for group in overview.troubled(view)} if several else ()
     for group in status.groups:
         if several and group.group not in troubled:
             continue
@@ -151,7 +154,10 @@ def _node_summary(view: ClusterView, status: Status, state: Html) -> list[Child]
     contact = words.NOTHING if heard is None else f"{heard:.1f} s ago"
     applied = words.count(sum(group.applied for group in groups))
     terms = max(group.term for group in groups)
-    return [f"all {words.count(len(groups))}", state, role, f"up to {terms}", applied, lag, contact]
+    held = f"all {words.count(len(groups))}"
+    if len(groups) < view.group_count:
+        held = f"{words.count(len(groups))} of {words.count(view.group_count)}"
+    return [held, state, role, f"up to {terms}", applied, lag, contact]
 
 
 def _last_report(answer: MemberReport) -> Html:

@@ -79,6 +79,8 @@ def _without_group(view: ClusterView) -> Iterator[Finding]:
     versions = {report.status.map_version for report in view.reports if report.status.node in leading}
     if len(versions) != 1 or 0 in versions or any(report.status.moves for report in view.reports):
         return
+    if len(view.replicas) < view.group_count:
+        return  # no node that answers has a replica of some group: its slots are not known
     missing = SLOTS - sum([leader.slots for leader in leaders if leader is not None])
     if None not in leaders and missing > 0:
         text = f"{words.count(missing)} slots have no group: nobody can use their keys"

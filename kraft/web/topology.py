@@ -5,7 +5,8 @@ other part. Every colour comes with a form or a word of the same meaning; a text
 
 Nodes stand on an ellipse in the order of their ids, the first at the top, and keep their places: a change of
 leader moves the leader's mark, and no node. A link is up if both of its ends say so, or the only one that
-answers. Of several groups, a node shows how many it leads, and its largest lag.
+answers. Of several groups, a node shows how many it leads, and its largest lag; where nodes have
+replicas of some groups only, how many it has.
 """
 
 from collections.abc import Iterator
@@ -105,15 +106,19 @@ def _node(view: ClusterView, answer: MemberReport, x: float, y: float) -> _Node:
     lag = max((replica.lag for replica in replicas if replica.lag is not None), default=None)
     if led and not overview.several(view):
         return _Node(id_, "leader", "★", "leader", f"{id_} leads in term {led[0].term}", x, y)
-    line, slow = _progress(status, lag), lag is not None and lag > LAG_ENTRIES
+    snapshot, slow = _snapshot(status), lag is not None and lag > LAG_ENTRIES
+    line = snapshot or ("lag unknown" if lag is None else f"lag {words.count(lag)}")
+    held, of = len(status.groups), view.group_count
+    has = "" if held == of else f"has {held} of {of}"
+    text = f"{line}, {has} groups" if has else line
     if led:
-        leads = f"leads {len(led)}"
-        return _Node(
-            id_, "leader", "!" if slow else "★", line if slow else leads, f"{id_} {leads}, {line}", x, y
-        )
+        leads = f"leads {len(led)} of {held}" if has else f"leads {len(led)}"
+        shown = line if slow else leads
+        return _Node(id_, "leader", "!" if slow else "★", shown, f"{id_} leads {len(led)}, {text}", x, y)
     few = all if overview.places_votes(view) else any
     kind = "learner" if leaders and few(id_ in leader.learners for leader in leaders) else "follower"
-    return _Node(id_, kind, "!" if slow else "✓", line, f"{id_} is a {kind}, {line}", x, y)
+    shown = line if slow or snapshot else has or line
+    return _Node(id_, kind, "!" if slow else "✓", shown, f"{id_} is a {kind}, {text}", x, y)
 
 
 def _trouble(status: Status) -> str:
@@ -125,13 +130,13 @@ def _trouble(status: Status) -> str:
     return "wrong data" if any(group.fenced for group in status.groups) else ""
 
 
-def _progress(status: Status, lag: int | None) -> str:
-    """How far a follower has got: the snapshot that it receives, else its lag."""
+def _snapshot(status: Status) -> str:
+    """How far the snapshot has got that the node receives, '' without one."""
     for group in status.groups:
         for transfer in group.transfers:
             if transfer.direction == "receive" and transfer.size_bytes > 0:
                 return f"snapshot {min(100, 100 * transfer.done_bytes // transfer.size_bytes)} %"
-    return "lag unknown" if lag is None else f"lag {words.count(lag)}"
+    return ""
 
 
 def _edges(view: ClusterView, nodes: list[_Node]) -> Iterator[_Edge]:
@@ -140,13 +145,22 @@ def _edges(view: ClusterView, nodes: list[_Node]) -> Iterator[_Edge]:
         for report in view.reports
         for member in report.status.members
     }
+    scattered, replicating = overview.scattered(view), _replicating(view)
     for first, second in combinations(nodes, 2):
         reported = {seen[pair] for pair in ((first.id, second.id), (second.id, first.id)) if pair in seen}
         silent = "silent" in (first.kind, second.kind)
         state = UP if reported == {True} else SILENT if silent else DOWN
         led = "leader" in (first.kind, second.kind)
+        if scattered and frozenset((first.id, second.id)) not in replicating:
+            led = False
         slow = led and "!" in (first.sign, second.sign)
         yield _Edge(first, second, state, "slow" if slow else "replication" if led else "link")
+
+
+def _replicating(view: ClusterView) -> set[frozenset[str]]:
+    """The pairs of nodes of which one leads a group that the other one has, too."""
+    leaders = [each for group in view.replicas if (each := overview.leader(view, group)) is not None]
+    return {frozenset((leader.leader, each.id)) for leader in leaders for each in leader.replicas}
 
 
 def _alternative(nodes: list[_Node], edges: list[_Edge]) -> str:

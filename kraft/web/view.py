@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kraft.node.status import GroupStatus
+from kraft.node.status import ElsewhereStatus, GroupStatus
 from kraft.web.report import Report
 
 
@@ -44,3 +44,15 @@ class ClusterView:
             for group in report.status.groups:
                 replicas.setdefault(group.group, []).append((report.status.node, group))
         return replicas
+
+    @cached_property
+    def elsewhere(self) -> Mapping[int, ElsewhereStatus]:
+        """What nodes without a replica of a group know of it, by its id; the latest term of several."""
+        told = (each for report in self.reports for each in report.status.elsewhere)
+        return {each.group: each for each in sorted(told, key=lambda each: each.term)}
+
+    @cached_property
+    def group_count(self) -> int:
+        """How many groups the cluster has, as far as the members that answer know."""
+        told = (report.status.group_count for report in self.reports if report.status.cluster)
+        return max((*told, *(group + 1 for group in self.replicas)), default=0)

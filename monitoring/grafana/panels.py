@@ -101,6 +101,13 @@ OVERVIEW = (
         '(ALERTS{alertname=~"Kraft.+", alertstate="firing", cluster="$cluster"})',
         height=6, description="Firing alerts; docs/runbooks.md has a heading for each.",
     ),
+    lines(
+        "Replicas and groups", "short", 24,
+        ("sum by (state) (kraft_groups{NODES})", "replicas of groups: {{state}}"),
+        ("sum(kraft_groups_at_risk{NODES})", "groups that must not lose another voter"),
+        ('max(kraft_absent_groups{NODES, state="leaderless"})', "groups elsewhere that have no leader"),
+        ("max(kraft_misplaced_groups{NODES})", "groups that cannot get the voters that they should have"),
+    ),
 )  # fmt: skip
 
 TRAFFIC = (

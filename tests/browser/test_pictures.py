@@ -17,7 +17,7 @@ from kraft.web.page import render_page
 from tests.browser.conftest import Window
 from tests.browser.test_page import FAINT_TEXTS
 from tests.cluster.load import Load
-from tests.web.reports import NODES, report, view
+from tests.web.reports import NODES, placed, report, view
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -167,6 +167,35 @@ def _events(range_: TimeRange) -> tuple[JournalEntry, ...]:
     )
 
 
+def shown_alone(window: Window, page: str) -> None:
+    """A page without a server, with its styles and the mark in it."""
+    styles = assets.STYLE.body.decode() + assets.CHARTS_STYLE.body.decode()
+    page = page.replace("</head>", f"<style>{styles}</style></head>")
+    page = page.replace(assets.MARK.name, f"data:image/svg+xml,{quote(assets.MARK.body.decode())}")
+    window.page.set_content(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "down", "scheme", "size"),
+    [
+        ("placed-wide-dark", (), "dark", WIDE),
+        ("placed-phone-light", ("K3",), "light", PHONE),
+        ("placed-desk-light", ("K4", "K5", "K6"), "light", DESK),
+    ],
+)
+def test_pictures_of_groups_on_some_of_the_nodes(open_window, pictures, name, down, scheme, size):
+    """One gets a replica; without a voter of three groups; without all nodes of a group."""
+    incoming = {"learners": ("K6",), "joining": ("K6",), "replaced": {"K6": "K3"}}
+    window = open_window(color_scheme=scheme, viewport=size, java_script_enabled=False)
+    shown_alone(window, render_page(placed(*down, g2=incoming)))
+    keep(window, pictures, name)
+    assert window.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert window.page.evaluate(FAINT_TEXTS) == []
+    boxes = "[...document.querySelectorAll('.topology .node')].filter(node => "
+    wider = "node.querySelector('.line').getBBox().width + 38 > node.querySelector('rect').getBBox().width)"
+    assert window.page.evaluate(f"{boxes}{wider}.length") == 0
+
+
 @pytest.mark.parametrize(
     ("name", "range_", "scheme", "size"),
     [
@@ -187,11 +216,8 @@ def test_pictures_of_long_ranges(open_window, pictures, name, range_, scheme, si
     shown = view(
         *(report(id_, facts=facts if id_ == "K1" else others, uptime_seconds=72_000.0) for id_ in NODES)
     )
-    styles = assets.STYLE.body.decode() + assets.CHARTS_STYLE.body.decode()
     window = open_window(color_scheme=scheme, viewport=size, java_script_enabled=False)
-    page = render_page(shown, range_).replace("</head>", f"<style>{styles}</style></head>")
-    page = page.replace(assets.MARK.name, f"data:image/svg+xml,{quote(assets.MARK.body.decode())}")
-    window.page.set_content(page)
+    shown_alone(window, render_page(shown, range_))
     assert window.page.locator("#throughput path[data-column]").count() == 2
     keep(window, pictures, name)
     assert window.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

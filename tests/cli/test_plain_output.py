@@ -115,9 +115,12 @@ MOVES = [
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """`cluster(leader, moves, leaders)`: a cluster that takes every command; `leaders` of its groups."""
+    """`cluster(leader, moves, leaders)`: a cluster that takes every command; `leaders` of its groups.
 
-    def put(leader, moves=MOVES, leaders=None):
+    `held` are the votes and replicas of each member, in the order of their ids.
+    """
+
+    def put(leader, moves=MOVES, leaders=None, held=()):
         class Client:
             def __init__(self, *_, **__):
                 self.leader = leader
@@ -125,7 +128,10 @@ def cluster(monkeypatch):
             def call(self, words):
                 kinds = {"K1": b"voter", "K2": b"voter", "K3": b"voter", "K4": b"learner"}
                 groups = [{"leader": each.encode()} for each in leaders or [leader]]
-                listed = {b"MEMBERS": answers(kinds), b"MOVES": moves, b"GROUPS": groups}
+                members = answers(kinds)
+                for member, (votes, replicas) in zip(members, held, strict=False):
+                    member |= {"votes": votes, "replicas": replicas}
+                listed = {b"MEMBERS": members, b"MOVES": moves, b"GROUPS": groups}
                 return listed.get(words[1], "OK")
 
             def close(self):
@@ -172,6 +178,35 @@ def test_leaders_of_several_groups(leaders, told, cluster, capsys):
     cluster("K1", leaders=leaders)
     assert main(["members"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == told
+
+
+def test_votes_and_replicas_of_several_groups(cluster, capsys):
+    """An earlier release does not say."""
+    cluster("K1", leaders=["K1", "K2", "K3"], held=((3, 3), (2, 3), (2, 2)))
+    assert main(["members"]) == 0
+    heading, *rows = map(str.split, capsys.readouterr().out.splitlines()[:5])
+    assert heading[heading.index("LAG") + 1 :][:2] == ["VOTES", "REPLICAS"]
+    assert [row[-4:-2] for row in rows] == [["3", "3"], ["2", "3"], ["2", "2"], ["-", "-"]]
+
+
+@pytest.mark.parametrize(
+    ("voters", "told"),
+    [
+        ([[b"K1", b"K2"], [b"K1", b"K2"]], ["GROUP SLOTS LEADER KEYS", "0 0-8191 K1 7", "1 - none -"]),
+        (
+            [[b"K1", b"K2"], [b"K3"]],
+            ["GROUP SLOTS LEADER KEYS REPLICAS", "0 0-8191 K1 7 K1 K2", "1 - none - K3"],
+        ),
+    ],
+)
+def test_groups_show_their_replicas_where_these_differ(voters, told, monkeypatch, capsys):
+    rows = [
+        {"group": 0, "slots": b"0-8191", "leader": b"K1", "keys": 7, "voters": voters[0], "learners": []},
+        {"group": 1, "slots": b"", "leader": b"", "keys": None, "voters": [], "learners": voters[1]},
+    ]
+    monkeypatch.setattr(administrator.Administrator, "order", lambda *_: rows)
+    assert main(["groups"]) == 0
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == told
 
 
 def test_no_moves(cluster, capsys):

@@ -8,6 +8,8 @@ from kraft.cli.output.plain import plain_text
 from kraft.cli.status_reply import StatusReply, others
 from kraft.cli.status_report import blocks
 from kraft.node.status import GroupStatus, MemberStatus, Status, TransferStatus
+from kraft.web import overview
+from tests.web.reports import placed
 
 
 def member(name, http):
@@ -178,10 +180,10 @@ def test_a_removed_node_has_no_role_and_looks_for_no_leader():
     """It does, in vain; but what matters is that it was removed."""
     removed = answer("K4", leader="", role="precandidate", problem="K4 was removed from the cluster")
     removed.status["state"] = "removed"
-    assert render([removed])[1].split() == "K4 removed 0 - 7 - 120 119 4 K4:21".split()
+    assert " ".join(render([removed])[1].split()) == "K4 removed 0 - 7 - 120 119 4 K4:21"
     removed.status["groups"] *= 16
     lines = render([removed])
-    assert lines[1].split() == "K4 removed all 16 - 7 - 1920 1904 64 K4:21".split()
+    assert " ".join(lines[1].split()) == "K4 removed all 16 - 7 - 1920 1904 64 K4:21"
     assert lines[2] == ""
 
 
@@ -246,6 +248,44 @@ def test_all_groups_have_rows_when_asked_for():
     text = plain_text(blocks([many("K1")], every_group=True))
 
     assert sum(line.startswith("K1 ") for line in text.split("\n")) == 16
+
+
+def placed_replies(*down, **led):
+    """Those of the nodes of `placed`."""
+    return [
+        StatusReply(each.id, each.address, error=each.error) if each.report is None
+        else StatusReply(each.id, each.address, dataclasses.asdict(each.report.status))
+        for each in placed(*down, **led).answers
+    ]  # fmt: skip
+
+
+def test_a_node_with_some_of_many_groups_says_how_many(monkeypatch):
+    monkeypatch.setattr(overview, "GROUPS_SHOWN_MAX", 1)
+    rows = [" ".join(row.split()[:6]) for row in render(placed_replies())[1:7]]
+    assert rows[0] == "K1 serving 2 of 4 leads"
+    assert rows[5] == "K6 serving 2 of 4 follower"
+
+
+def test_a_replica_on_its_way_is_told_with_its_place():
+    incoming = {"learners": ("K6",), "joining": ("K6",), "replaced": {"K6": "K3"}}
+    lines = render(placed_replies(g2=incoming))
+    moved = "group 2: gets a replica on K6, which votes in the place of K3 once it has caught up"
+    assert lines[lines.index("") + 1 :] == [moved, "all well: 6 nodes answer and know a leader"]
+
+
+def test_groups_that_lack_voters_are_told_with_the_losses_that_are_left():
+    advice = "(docs/runbooks.md#kraftgroupatrisk)"
+    assert render(placed_replies("K3"))[-3:] == [
+        f"group 0: K3 is missing: the group survives the loss of 1 {advice}",
+        f"groups 1 and 2: K3 is missing: the group must not lose another voter {advice}",
+        "K3: Connection refused (start it again)",
+    ]
+
+
+def test_a_group_of_which_no_node_answers_is_told():
+    advice = "(start K4, K5 and K6; if they are gone for good: docs/recovery.md)"
+    lost = f"group 3: 0 of 3 voters answer; 2 are needed to write or read {advice}"
+    assert lost in render(placed_replies("K4", "K5", "K6"))
 
 
 def test_a_change_of_many_groups_is_told_once():

@@ -63,6 +63,11 @@ def test_only_voters_keep_a_replica(cluster):
     assert max(counts.values()) - min(counts.values()) <= 1
     for group in range(8):
         assert [cluster.count(group, node) for node in NODES] == [1, 2, 3, 4, 5, 6], group
+    for process in cluster.processes():
+        status = process.host.status()
+        known = {group.group for group in (*status.groups, *status.elsewhere)}
+        assert known == set(range(status.group_count)) == set(range(8))
+        assert {group.group for group in status.groups} == set(process.host.groups)
 
 
 def test_a_node_that_is_added_gets_replicas_when_votes_are_rebalanced(cluster):
@@ -73,8 +78,14 @@ def test_a_node_that_is_added_gets_replicas_when_votes_are_rebalanced(cluster):
     assert cluster.run(20, lambda: 0 in cluster.host("K7").groups and bool(cluster.host("K7").leader(7)))
     assert sorted(cluster.host("K7").groups) == [0]
     assert [cluster.count(group, "K7") for group in range(1, 8)] == [2] * 7
-    assert cluster.carried_out(admin.RebalanceReplicas())
-    assert cluster.run(60, cluster.narrow)
+    assert cluster.order("K1", admin.RebalanceReplicas())
+
+    def shown():
+        led = [group for p in cluster.processes() for group in p.host.status().groups if group.replicas]
+        return any(group.replaced.get("K7") in group.voters and "K7" in group.joining for group in led)
+
+    assert cluster.run(20, shown), "whose place a new replica takes"
+    assert cluster.run(60, lambda: cluster.settled() and cluster.narrow())
     assert cluster.wide()
     mine = [group for group in range(1, 8) if "K7" in cluster.voters(group)]
     assert 2 <= len(mine) <= 4

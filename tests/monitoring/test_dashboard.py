@@ -100,7 +100,6 @@ def test_nearly_every_metric_can_be_seen_somewhere():
         "kraft_beats_total",  # of use with several groups alone: docs/groups.md
         "kraft_config_reloads_total",  # the time of the last one is shown
         "kraft_group_leaders",  # with several groups alone: docs/groups.md
-        "kraft_groups",
         "kraft_http_refused_total",  # of use with a token or certificates alone: docs/users.md
         "kraft_keys_expired_total",
         "kraft_lock_waiters",  # of use to programs with locks alone: docs/locks.md

@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from kraft.config import LogConfig
+from kraft.node.status import ElsewhereStatus
 from kraft.telemetry.logs import LogSink, configure
 from kraft.telemetry.metrics.declarations import PREFIX, Counter, Histogram
 from kraft.telemetry.metrics.exposition import SAMPLES_MAX, expose, exposition_type
@@ -110,6 +111,42 @@ def test_groups_are_counted_by_state() -> None:
     assert found["groups{state=under_replicated}"] == 2
     assert found["groups{state=leaderless}"] == 1
     assert found["group_leaders"] == 3
+
+
+def test_groups_at_risk_have_just_a_majority_left() -> None:
+    """Voters without a link count as lost. A group of two that has both, or one that is led elsewhere, is not
+    at risk; nor is one that loses one of five."""
+    node = Node()
+    led = [replace(GROUP, group=id_, replicas=()) for id_ in range(6)]
+    voters = (
+        ("K1", "K2", "K3"), ("K1", "K2"), ("K1", "K2", "K3", "K4", "K5"), ("K1", "K2", "K4"),
+        ("K1", "K3", "K9"),
+    )  # fmt: skip
+    groups = [replace(each, voters=ids) for each, ids in zip(led, voters, strict=False)]
+    groups.append(replace(led[5], voters=("K1", "K2"), target_voters=("K1", "K2", "K9"), joint=True))
+    groups.append(replace(groups[0], group=6, role="follower", leader="K2"))
+    members = tuple(
+        replace(member(id_), connected=id_ in ("K1", "K2", "K4", "K5"))
+        for id_ in ("K1", "K2", "K3", "K4", "K5")
+    )
+    node.metrics.sources.node = StatusOf(replace(STATUS, groups=tuple(groups), members=members))
+
+    assert node.scrape()["groups_at_risk"] == 3  # 0, 4 and 5, which changes its voters
+
+
+def test_groups_without_a_replica_are_served_or_have_no_leader() -> None:
+    """One that nobody has told of has none either."""
+    node = Node()
+    members = (replace(member("K1"), connected=True), replace(member("K2"), connected=True), member("K3"))
+    elsewhere = tuple(
+        ElsewhereStatus(id_, leader, 7, ("K2", "K3"), ("K2", "K3")) for id_, leader in ((1, "K2"), (2, "K3"))
+    )
+    node.metrics.sources.node = StatusOf(replace(STATUS, members=members, elsewhere=elsewhere, group_count=4))
+
+    found = node.scrape()
+
+    assert found["absent_groups{state=served}"] == 1
+    assert found["absent_groups{state=leaderless}"] == 2
 
 
 @pytest.mark.parametrize(("number", "label"), [(64, "63"), (65, "all")])

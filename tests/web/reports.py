@@ -3,13 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
-from kraft.node.status import GroupStatus, MemberStatus, ReplicaStatus, Status
+from kraft.node.status import ElsewhereStatus, GroupStatus, MemberStatus, ReplicaStatus, Status
 from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.recent.history import History
 from kraft.web.report import Report
 from kraft.web.view import ClusterView, MemberReport
 
 NODES = ("K1", "K2", "K3")
+HOLDERS = {
+    0: ("K1", "K2", "K3", "K4", "K5"), 1: ("K1", "K2", "K3"), 2: ("K2", "K3", "K4"), 3: ("K4", "K5", "K6"),
+}  # fmt: skip
+"""The voters of the groups of six nodes; the first one leads. K6 has group 0 as well, without a vote."""
 
 
 def group(node: str, leader: str = "K1", **changed: Any) -> GroupStatus:
@@ -72,3 +76,33 @@ def view(*answers: MemberReport | Report) -> ClusterView:
     own = made[0].report
     assert own is not None
     return ClusterView(own, tuple(sorted(made, key=lambda each: each.id)))
+
+
+def placed(*down: str, **led: dict[str, Any]) -> ClusterView:
+    """Six nodes with replicas as of HOLDERS, seen by K1. Those that are `down` do not answer.
+
+    `led` has what is changed of the leader's view of a group, by the name `g` and its number.
+    """
+    nodes = [f"K{number}" for number in range(1, 7)]
+    members = tuple(member(id_, connected=id_ not in down) for id_ in nodes)
+    leaders = {}
+    for number, voters in HOLDERS.items():
+        up = [id_ for id_ in voters if id_ not in down]
+        leaders[number] = up[0] if len(up) > len(voters) // 2 else ""
+
+    def shown(id_: str) -> Report:
+        here, elsewhere = [], []
+        for number, voters in HOLDERS.items():
+            leader, learners = leaders[number], () if number else ("K6",)
+            if id_ in (*voters, *learners):
+                others = (each for each in (*voters, *learners) if each != id_)
+                fields: dict[str, Any] = {"voters": voters, "learners": learners, "slots": 4096}
+                if id_ == leader:
+                    fields |= {"replicas": tuple(map(replica, others))} | led.get(f"g{number}", {})
+                here.append(group(id_, leader, group=number, **fields))
+            else:
+                elsewhere.append(ElsewhereStatus(number, leader, 7, voters, voters))
+        known: dict[str, Any] = {"groups": tuple(here), "elsewhere": tuple(elsewhere)}
+        return report(id_, members=members, replication=3, group_count=len(HOLDERS), **known)
+
+    return view(*(silent(id_) if id_ in down else shown(id_) for id_ in nodes))

@@ -13,7 +13,7 @@ from kraft.telemetry.recent.history import History
 from kraft.web import assets
 from kraft.web.glossary import ON_PAGE, TERMS, anchor, explanations, find, render_glossary, term
 from kraft.web.page import render_page
-from tests.web.reports import group, report, view
+from tests.web.reports import group, placed, report, view
 from tests.web.test_page import Outline
 from tests.web.test_site import Browser
 
@@ -45,7 +45,7 @@ def test_every_explanation_is_used_and_every_use_explained():
     one = view(report("K1", facts=facts, group={"learners": ("K4",)}), report("K2"), report("K3"))
     two = replace(report("K1").status, groups=(group("K1"), group("K1", group=1)))
     used = set()
-    for shown in (one, view(replace(report("K1"), status=two))):
+    for shown in (one, view(replace(report("K1"), status=two)), placed()):
         document = render_page(shown)
         there = set(re.findall(r'<div id="([^"]+)" class="about" popover="">', document))
         assert there == {f"about-{anchor(each)}" for each in ON_PAGE}

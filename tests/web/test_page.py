@@ -11,13 +11,13 @@ from kraft.node.status import STATES, TransferStatus
 from kraft.telemetry.recent.facts import Facts
 from kraft.telemetry.recent.history import History
 from kraft.telemetry.recent.journal import JournalEntry
-from kraft.web import assets, words
+from kraft.web import assets, overview, words
 from kraft.web.charts import chart_parts, series
 from kraft.web.findings import diagnose
 from kraft.web.page import POLICY, render_page
 from kraft.web.report import Report
 from kraft.web.sections import sections
-from tests.web.reports import group, member, replica, report, silent, view, without
+from tests.web.reports import group, member, placed, replica, report, silent, view, without
 from tests.web.test_site import Browser, FakeNode
 
 HOSTILE = "\"'><script src=//x></script>&amp;"
@@ -141,6 +141,36 @@ def test_several_groups_are_sums_a_table_and_a_row_for_each_node():
     assert parts["topology"].count(">leads 1<") == 3
 
 
+def test_groups_on_some_of_the_nodes_show_who_has_them():
+    catching = {"learners": ("K6",), "joining": ("K6",)}
+    shown = placed("K3", g2=catching)
+    parts = sections(shown, diagnose(shown))
+    assert [(row[0], row[1], row[3], row[4]) for row in rows(parts["group-table"])] == [
+        ("0", "K1", "K1, K2, K3 (down), K4, K5, 1 without a vote", "1 more"),
+        ("1", "K1", "K1, K2, K3 (down)", "no more"),
+        ("2", "K2", "K2, K3 (down), K4, K6 (catching up)", "no more"),
+        ("3", "K4", "K4, K5, K6", "1 more"),
+    ]
+    held = {row[0]: row[1] for row in rows(parts["nodes"])}
+    assert (held["K1"], held["K2"], held["K6"]) == ("2 of 4", "3 of 4", "2 of 4")
+    assert "K1:\N{NO-BREAK SPACE}2, K2:\N{NO-BREAK SPACE}3" in parts["groups"]
+
+
+def test_a_group_that_no_node_tells_of_counts():
+    parts = sections(shown := placed("K4", "K5", "K6"), diagnose(shown))
+    facts = Outline(parts["groups"]).texts
+    assert [facts[facts.index(name) + 1] for name in ("groups", "leaderless", "tolerance")] == [
+        "4", "1", "too few left",
+    ]  # fmt: skip
+
+
+def test_of_many_groups_those_that_lack_a_voter_have_a_row(monkeypatch):
+    """The worst first, and no more than there is room for."""
+    monkeypatch.setattr(overview, "GROUPS_SHOWN_MAX", 2)
+    parts = sections(shown := placed("K3"), diagnose(shown))
+    assert [row[0] for row in rows(parts["group-table"])] == ["1", "2"]
+
+
 def test_a_node_that_looks_for_leaders_is_no_follower():
     nodes = with_groups(2)
     lost = [replace(each, leader="", role="precandidate", replicas=()) for each in nodes[0].status.groups]
@@ -194,7 +224,7 @@ def test_a_node_that_was_removed_has_no_role_in_its_groups_either():
     lost = [group("K1", "", group=id_, role="precandidate") for id_ in range(20)]
     seen = view(report("K1", "", state="removed", problem="K1 was removed", groups=tuple(lost)))
     [row] = rows(sections(seen, diagnose(seen))["nodes"])[:1]
-    assert row[1:4] == ["all 20", "removed", "–"]
+    assert row[1:4] == ["all 20", "removed", words.NOTHING]
 
 
 def test_one_group_has_no_number():

@@ -1,6 +1,7 @@
 """The picture of the cluster, and what it says to those who do not see it."""
 
 import re
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from kraft.node.status import TransferStatus
 from kraft.web.findings import LAG_ENTRIES
 from kraft.web.topology import HEIGHT, MARGIN, WIDTH, _places, _size, topology
-from tests.web.reports import answer, member, replica, report, silent, view, without
+from tests.web.reports import answer, member, placed, replica, report, silent, view, without
 
 
 def said(picture):
@@ -81,6 +82,31 @@ def test_learners_and_a_snapshot_on_its_way():
     picture = topology(view(*reports, joining))
     assert kinds(picture)[0] == ["leader", "follower", "follower", "learner"]
     assert "K4 is a learner, snapshot 25 %." in said(picture)
+
+
+def test_nodes_that_have_some_of_the_groups():
+    """Lines of replication lead to those alone that share a group with a leader."""
+    picture = topology(shown := placed())
+    assert "K1 leads 2, lag unknown, has 2 of 4 groups. K2 leads 1, lag 0, has 3 of 4 groups." in said(
+        picture
+    )
+    assert "K5 is a follower, lag 0, has 2 of 4 groups." in said(picture)
+    assert re.findall(r">(leads [^<]*|has [^<]*)<", picture) == [
+        "leads 2 of 2", "leads 1 of 3", "has 3 of 4", "leads 1 of 3", "has 2 of 4", "has 2 of 4",
+    ]  # fmt: skip
+    pairs = list(combinations([each.id for each in shown.answers], 2))
+    links = dict(zip(pairs, kinds(picture)[1], strict=True))
+    assert links["K2", "K3"] == links["K4", "K6"] == "up replication"
+    assert links["K2", "K5"] == links["K3", "K6"] == "up link"
+
+
+def test_a_snapshot_comes_before_the_number_of_groups():
+    moving = TransferStatus("K1", "receive", 100, 1 << 20, 4 << 20, 2.0)
+    first, second, third, *others = placed().reports
+    *groups, last = third.status.groups
+    receiving = (*groups, replace(last, transfers=(moving,)))
+    third = replace(third, status=replace(third.status, groups=receiving))
+    assert ">snapshot 25 %<" in topology(view(first, second, third, *others))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kraft.web.finding import NOTE
+from kraft.web.finding import NOTE, WARN
 from kraft.web.findings import diagnose
 from kraft.web.report import Report, decode, encode
 from tests.web.reports import report, view
@@ -32,6 +32,15 @@ def test_a_node_that_hands_over_its_votes_is_named(leaving: tuple[str, ...], sub
     text = f"{verb} over votes in all groups, before the removal"
     left: dict[str, Any] = {"replication": 3, "settling": True, "leaving": leaving}
     assert told(left, left, left) == [(NOTE, subject, text, COMMAND)]
+
+
+def test_groups_that_cannot_get_their_voters_need_attention_once_votes_rest() -> None:
+    advice = "docs/runbooks.md#kraftvotesnotmoved"
+    stuck: dict[str, Any] = {"replication": 3, "misplaced_groups": 2}
+    text = "2 groups cannot get the voters that they should have"
+    assert told(stuck, {"replication": 3}, {"replication": 3}) == [(WARN, "cluster", text, advice)]
+    moving = told(stuck | {"settling": True}, {"replication": 3}, {"replication": 3})
+    assert moving == [(NOTE, "cluster", text, advice)]
 
 
 def test_a_report_of_an_earlier_release_says_nothing_of_votes() -> None:

@@ -46,13 +46,16 @@ def cluster(subject: Subject) -> Iterator[CheckResult]:
     if not any(each.severity == BAD for each in found.findings):
         yield CheckResult(OK, f"{found.text}{_leaders(subject)}")
     for each in found.findings:
-        if each.topic in ("cluster", "slots"):
+        if each.topic in ("cluster", "slots", "votes", "replicas"):
             yield CheckResult(_LEVELS[each.severity], f"{each.subject}: {each.text}", each.next)
 
 
 def _leaders(subject: Subject) -> str:
     own = subject.view.own.status if subject.view is not None else None
     groups = own.groups if own is not None else ()
+    if len(groups) > overview.GROUPS_SHOWN_MAX:
+        known = sum(bool(each.leader) for each in groups)
+        return f"; the leaders of {known} of its {len(groups)} groups are known"
     led = [f"{each.leader} leads group {each.group} in term {each.term}" for each in groups if each.leader]
     return f"; {', '.join(led)}" if led else ""
 

@@ -95,6 +95,16 @@ GROUPS = Gauge(
     "(led here, and a voter has no link or needs a snapshot), quiet (nothing happens there), or active.",
     ("state",),
 )
+GROUPS_AT_RISK = Gauge(
+    "groups_at_risk",
+    "Groups that this node leads and that stop with the next voter they lose, as voters have no link.",
+)
+ABSENT_GROUPS = Gauge(
+    "absent_groups",
+    "Groups of which this node has no replica, by state: served (it has a link to their leader), or "
+    "leaderless.",
+    ("state",),
+)
 BEATS = Counter(
     "beats_total",
     "Beats, which speak for all quiet groups of a link, by direction: sent or received.",

@@ -13,6 +13,7 @@ ACTIVE, QUIET, LEADERLESS, UNDER_REPLICATED = GROUP_STATES = (
     "leaderless",
     "under_replicated",
 )
+SERVED = "served"  # of a group of which the node has no replica
 ROLES = ("leader", "follower", "candidate", "precandidate", "learner")
 
 
@@ -67,8 +68,22 @@ def _read_groups(status: Status, readings: Readings) -> None:
     states = Counter(_group_state(group, linked) for group in status.groups)
     for state in GROUP_STATES:
         readings.set(declarations.GROUPS, states[state], state)
-    leaders = sum(group.role == "leader" for group in status.groups)
-    readings.set(declarations.GROUP_LEADERS, leaders)
+    led = [group for group in status.groups if group.role == "leader"]
+    readings.set(declarations.GROUP_LEADERS, len(led))
+    readings.set(declarations.GROUPS_AT_RISK, sum(_is_at_risk(group, linked) for group in led))
+    served = sum(each.leader in linked for each in status.elsewhere)
+    absent = max(0, status.group_count - len(status.groups))
+    readings.set(declarations.ABSENT_GROUPS, served, SERVED)
+    readings.set(declarations.ABSENT_GROUPS, max(0, absent - served), LEADERLESS)
+
+
+def _is_at_risk(group: GroupStatus, linked: Container[str]) -> bool:
+    """Whether some voters have no link, and the others are needed for a majority."""
+    for voters in (group.voters, group.target_voters):
+        away = sum(voter not in linked for voter in voters)
+        if away and len(voters) - away <= len(voters) // 2 + 1:
+            return True
+    return False
 
 
 def _group_state(group: GroupStatus, linked: Container[str]) -> str:

@@ -5,7 +5,7 @@ from kraft.cli.checks.result import OK, PROBLEM, WARNING
 from kraft.cli.checks.subject import Subject
 from kraft.config import parse
 from tests.cli.checks.subjects import HTTP, SECTIONS, first, only
-from tests.web.reports import report, silent, view
+from tests.web.reports import group, placed, report, silent, view
 
 
 def test_a_stopped_node(stopped):
@@ -40,6 +40,16 @@ def test_what_the_page_finds_is_found(stopped):
     )
     found = {each.text.partition(":")[0]: each.level for each in cluster.cluster(stopped(view=seen))}
     assert found == {"K2": PROBLEM, "K3": WARNING, "K4": OK, "cluster": OK}
+
+
+def test_groups_on_some_of_the_nodes(stopped):
+    """Of many groups it is not said who leads each."""
+    found = [(each.level, each.text) for each in cluster.cluster(stopped(view=placed("K4", "K5", "K6")))]
+    assert (PROBLEM, "group 3: 0 of 3 voters answer; 2 are needed to write or read") in found
+    assert any(text.startswith("group 2: K4 is missing") for level, text in found if level == WARNING)
+    many = report("K1", groups=tuple(group("K1", group=id_) for id_ in range(20)))
+    told = only(cluster.cluster(stopped(view=view(many)))).text
+    assert told.endswith("; the leaders of 20 of its 20 groups are known")
 
 
 def test_versions(stopped, monkeypatch):

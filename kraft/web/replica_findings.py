@@ -1,0 +1,41 @@
+"""What there is to say of groups that have replicas on some of the nodes: they lack one, or get one."""
+
+from collections.abc import Iterator
+
+from kraft.node.status import GroupStatus
+from kraft.web import overview, words
+from kraft.web.finding import BAD, NOTE, WARN, Finding
+from kraft.web.view import ClusterView
+
+TOPIC = "replicas"
+
+
+def unheld(view: ClusterView) -> Iterator[Finding]:
+    """Groups of which no node that answers has a replica: the other nodes tell of them."""
+    for group in overview.unheld(view):
+        known = view.elsewhere.get(group)
+        text = "no node that answers has a replica: nobody can use its keys"
+        advice = "start the nodes that do not answer; if they are gone for good: docs/recovery.md"
+        if known is not None:
+            voters = len(known.voters)
+            text = f"0 of {voters} voters answer; {voters // 2 + 1} are needed to write or read"
+            advice = f"start {words.names(known.voters)}; if they are gone for good: docs/recovery.md"
+        yield Finding(BAD, f"group {group}", text, advice=advice, topic=TOPIC)
+
+
+def lacking_voters(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:
+    """Voters that are missing in a group, and how many more it may lose: a node's finding names no groups."""
+    if overview.lacks_voters(view, leader):
+        advice = "docs/runbooks.md#kraftgroupatrisk"
+        text = overview.tolerance(view, leader)
+        yield Finding(WARN, overview.name(view, leader.group), text, advice=advice, topic=TOPIC)
+
+
+def incoming(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:
+    """Replicas that are to get a vote once they have caught up."""
+    lags = {replica.id: replica.lag for replica in leader.replicas}
+    for id_ in leader.joining:
+        place = f" in the place of {leader.replaced[id_]}" if id_ in leader.replaced else ""
+        left = f"; it lacks {words.count(lags[id_])} entries" if lags.get(id_) else ""
+        text = f"gets a replica on {id_}, which votes{place} once it has caught up{left}"
+        yield Finding(NOTE, overview.name(view, leader.group), text, topic=TOPIC)
