@@ -10,7 +10,7 @@ A read of a group elsewhere is answered with `ExcerptRows`, of which the node of
 `Excerpt`: its commands find there what they would find in the keyspace.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -159,12 +159,18 @@ def examined(keyspace: Keyspace, now_ms: int, transaction: Exec) -> Reply:
 
 
 def excerpt_rows(
-    keyspace: Keyspace, now_ms: int, revision: int, names: Sequence[bytes | int], needed: int
+    keyspace: Keyspace,
+    now_ms: int,
+    revision: int,
+    names: Sequence[bytes | int],
+    needed: int,
+    wanted: Collection[bytes] = (),
 ) -> ExcerptRows | None:
     """What a read of `names` finds: keys, and kinds of rows of the ledger; without names the slots.
 
-    Names after the first `needed` ones are left out once the values have PART_BYTES. None if those of the
-    needed ones exceed EXCERPT_BYTES.
+    Of a kind of which `wanted` has rows, by their keys in the ledger, it finds only these. Names after the
+    first `needed` ones are left out once the values have PART_BYTES. None if those of the needed ones exceed
+    EXCERPT_BYTES.
     """
     records, removals = keyspace.records, keyspace.removals
     found: list[Row] = []
@@ -177,7 +183,7 @@ def excerpt_rows(
             cut = True
             break
         if isinstance(name, int):
-            rows = _rows_of(keyspace, name)
+            rows = _rows_of(keyspace, name, wanted)
             ledger += rows
             size += sum([len(row[1]) for row in rows])
         elif (record := records.get(name)) is None:
@@ -193,9 +199,10 @@ def excerpt_rows(
     )  # fmt: skip
 
 
-def _rows_of(keyspace: Keyspace, kind: int) -> list[Row]:
-    rows = keyspace.ledger.rows.values()
-    return [(row.key, row.value, row.revision, row.expires) for row in rows if row.key[0] == kind]
+def _rows_of(keyspace: Keyspace, kind: int, wanted: Collection[bytes]) -> list[Row]:
+    rows, asked = keyspace.ledger.rows, {key for key in wanted if key[0] == kind}
+    found = [rows[key] for key in asked if key in rows] if asked else rows.values()
+    return [(row.key, row.value, row.revision, row.expires) for row in found if row.key[0] == kind]
 
 
 encode_rows = msgspec.msgpack.Encoder().encode

@@ -51,8 +51,14 @@ from kraft.kv.commands import (
 )
 from kraft.kv.ledger import LedgerKind
 
-Name = bytes | int
-"""A key, or a `LedgerKind`: all rows of that kind."""
+RowName = tuple[LedgerKind, bytes]
+"""A row of the ledger."""
+
+Name = bytes | int | RowName
+"""A key, a `LedgerKind`, which is all rows of that kind, or one of them, in a read beside its kind.
+
+Only kinds are locked. The row says which of them a read needs, so that no others have to be sent to it.
+"""
 
 
 class Whole(IntEnum):

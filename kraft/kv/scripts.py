@@ -14,11 +14,12 @@ from kraft.kv.state import MachineState
 
 _SCRIPT = LedgerKind.SCRIPT
 _RANGE = b""
+SHA_LENGTH = 40  # of a SHA-1 in hexadecimal digits
 
 
 def script_source(ledger: Ledger, sha: bytes) -> bytes | None:
     """The text of the script with that SHA-1 (40 hexadecimal digits), None if it is not in the cache."""
-    row = ledger.get(_SCRIPT, sha) if len(sha) == 40 else None
+    row = ledger.get(_SCRIPT, sha) if len(sha) == SHA_LENGTH else None
     return None if row is None else row.value
 
 

@@ -277,7 +277,13 @@ def _is_name(name: bytes | int) -> bool:
 
 
 def _is_read_keys(m: peer.ReadKeys) -> bool:
-    return 0 <= m.request <= NUMBER_MAX and 0 <= m.needed <= len(m.names) and all(map(_is_name, m.names))
+    rows = all(1 < len(row) <= KEY_BYTES_MAX for row in m.rows)
+    return (
+        rows
+        and 0 <= m.request <= NUMBER_MAX
+        and 0 <= m.needed <= len(m.names)
+        and all(map(_is_name, m.names))
+    )
 
 
 def _is_query(m: peer.QueryKeys) -> bool:

@@ -272,7 +272,8 @@ class ReadKeys(PeerMessage, frozen=True, array_like=True, tag=57, gc=False):
     """Asks a member of a group for a linearizable read of `names`: keys, and kinds of rows of the ledger.
 
     Without names it is a read of the group as a whole, which shows no key. The member may leave out names
-    after the first `needed` ones. `fresh`: the leader is confirmed by a round, not by a lease.
+    after the first `needed` ones. `fresh`: the leader is confirmed by a round, not by a lease. Of a kind of
+    which `rows` has some, these are enough: each is a key of the ledger. An earlier program sends all.
     """
 
     urgency = Urgency.BULK
@@ -281,6 +282,7 @@ class ReadKeys(PeerMessage, frozen=True, array_like=True, tag=57, gc=False):
     names: tuple[bytes | int, ...]
     needed: int
     fresh: bool = False
+    rows: tuple[bytes, ...] = ()
 
 
 class QueryKeys(PeerMessage, frozen=True, array_like=True, tag=59, gc=False):

@@ -16,6 +16,7 @@ from kraft.host.requests.round import View
 from kraft.kv.commands import Command, Lock
 from kraft.kv.created_groups import created_count
 from kraft.kv.excerpt import NotInExcerpt
+from kraft.kv.footprint import Name
 from kraft.kv.replies import CommandFailure
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
@@ -177,13 +178,15 @@ class ReadSegment(Segment):
         else:
             host.read(self.group, done, state.fresh)
 
-    def _keys(self) -> list[bytes | int]:
+    def _keys(self) -> list[Name]:
         return [name for place in range(len(self.items)) for name in self._keys_of(place)]
 
-    def _keys_of(self, place: int) -> list[bytes | int]:
+    def _keys_of(self, place: int) -> list[Name]:
         """The keys of an item, and kinds of rows beside the keys."""
         spec, request = self.items[place]
-        return [*spec.keys_of(request), *spec.rows]
+        if not spec.rows:
+            return [*spec.keys_of(request)]
+        return [*spec.keys_of(request), *spec.rows, *spec.rows_of(request)]
 
     def replies(self, outcome: View) -> list[Reply]:
         """Replies up to REPLY_BYTES, and the one that goes beyond; or as far as the keys were read."""

@@ -18,9 +18,9 @@ from kraft.kv.replies import CommandFailure
 from kraft.kv.slots import slot_of
 from kraft.node import admin
 from kraft.peerwire.hello import WIRE_REPLICAS, Hello
-from kraft.peerwire.messages import GroupPlace, ReadKeys
+from kraft.peerwire.messages import GroupPlace, ReadKeys, ReadKeysReply
 from kraft.raft.membership.configuration import Configuration, Member
-from tests.host.scattered import HOLDER, LACKING, Scattered
+from tests.host.scattered import ABSENT, HOLDER, LACKING, Scattered
 from tests.server.groups import key_in, keys_in
 from tests.simulation.process import Process
 
@@ -139,6 +139,26 @@ def test_long_words_of_a_command_on_all_keys_do_not_end_the_link(cluster):
     client, leader = cluster.connect(LACKING), cluster.host(LACKING).leader(1)
     assert client.run("KRAFT", "RANGE", "a" * 400_000, "") == b"*2\r\n$-1\r\n*0\r\n"
     assert leader in cluster.host(LACKING).peers.connected
+
+
+def test_a_script_that_is_asked_for_comes_without_the_others(cluster, monkeypatch):
+    """SCRIPT EXISTS and SHOW of a cache of many scripts: each group elsewhere sends what is asked for."""
+    client = cluster.connect(LACKING)
+    loaded = [client.run("SCRIPT", "LOAD", f"return '{'x' * 10_000}{n}'") for n in range(5)]
+    sha = loaded[1].split()[1]
+    sizes: list[int] = []
+    send = Process.send
+
+    def counted(process, peer, messages):
+        sizes.extend(len(message.rows) for _, message in messages if type(message) is ReadKeysReply)
+        return send(process, peer, messages)
+
+    monkeypatch.setattr(Process, "send", counted)
+    found = client.run("SCRIPT", "EXISTS", sha.upper(), "f" * 40, "no-sha", sha + b"0")
+    assert found == b"*4\r\n:1\r\n:0\r\n:0\r\n:0\r\n"
+    assert len(sizes) == len(ABSENT)
+    assert max(sizes) < 11_000
+    assert client.run("SCRIPT", "SHOW", sha).split()[2].startswith(b"'xxx")
 
 
 def test_large_values_come_in_parts(cluster, monkeypatch):

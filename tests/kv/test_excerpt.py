@@ -6,7 +6,7 @@ from kraft.kv import excerpt
 from kraft.kv.commands import Delete, LoadScript, Put, Set, Watched
 from kraft.kv.commands.keys import Expiry
 from kraft.kv.excerpt import NotInExcerpt, decode_rows, encode_rows, excerpt_rows
-from kraft.kv.ledger import LedgerKind
+from kraft.kv.ledger import LedgerKind, ledger_key
 from kraft.kv.machine import Machine
 from kraft.kv.scripts import script_source
 from kraft.kv.slots import SLOTS, SlotTable
@@ -83,6 +83,20 @@ def test_rows_of_the_ledger_come_by_kind(machine):
     found = taken(machine, b"1", int(LedgerKind.SCRIPT))
     assert script_source(found.ledger, b"a" * 40) == b"return 1"
     assert not taken(machine, b"1", int(LedgerKind.LIBRARY)).ledger.rows
+
+
+def test_of_a_kind_the_rows_that_are_asked_for_are_enough(machine):
+    """One that does not exist is none; of another kind all come."""
+    machine.apply(NOW, [LoadScript(sha * 40, b"return 1", 1 << 20) for sha in (b"a", b"b", b"c")])
+    kind = LedgerKind.SCRIPT
+    wanted = [ledger_key(kind, sha * 40) for sha in (b"b", b"x")]
+    rows = excerpt_rows(machine.keyspace, NOW, 1, (int(kind),), 1, wanted)
+    assert rows is not None
+    assert [key for key, *_ in rows.ledger] == wanted[:1]
+    wanted = [ledger_key(LedgerKind.USER, b"me")]
+    rows = excerpt_rows(machine.keyspace, NOW, 1, (int(kind),), 1, wanted)
+    assert rows is not None
+    assert len(rows.ledger) == len(machine.keyspace.ledger.rows)
 
 
 def test_the_slots_come_without_names(machine):

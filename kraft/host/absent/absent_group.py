@@ -15,6 +15,7 @@ from kraft.host.requests.round import ReadDone
 from kraft.host.requests.timing import Timing
 from kraft.host.requests.transaction_waits import KeysOfRead
 from kraft.kv.commands import Command
+from kraft.kv.footprint import Name
 from kraft.node.errors import NoLeader
 from kraft.peerwire.messages import Forward, ForwardReply, Message, QueryKeys, ReadKeys, ReadKeysReply
 
@@ -109,5 +110,5 @@ class AbsentGroup:
         self.writes.abandon()
 
 
-def _keys(names: tuple[bytes | int, ...]) -> Callable[[], tuple[bytes | int, ...]]:
+def _keys(names: tuple[Name, ...]) -> Callable[[], tuple[Name, ...]]:
     return lambda: names

@@ -17,6 +17,8 @@ from kraft.host.requests.read_refusals import refusal_of
 from kraft.host.requests.round import ReadDone, ReadOutcome, View
 from kraft.host.requests.timing import Timing
 from kraft.kv.excerpt import decode_rows
+from kraft.kv.footprint import Name
+from kraft.kv.ledger import ledger_key
 from kraft.node.errors import NoLeader, Stopping
 from kraft.peerwire.messages import READ, QueryKeys, ReadKeys, ReadKeysReply
 
@@ -32,7 +34,7 @@ class RemoteRead(msgspec.Struct, eq=False):
     member was asked last (monotonic seconds), and `asked` the number of members that have not answered.
     """
 
-    names: tuple[bytes | int, ...]
+    names: tuple[Name, ...]
     needed: int
     fresh: bool
     deadline: float
@@ -66,9 +68,7 @@ class RemoteReads:
         """Whether a read has no answer yet."""
         return bool(self._questions)
 
-    def read(
-        self, names: tuple[bytes | int, ...], done: ReadDone, *, fresh: bool, needed: int | None
-    ) -> None:
+    def read(self, names: tuple[Name, ...], done: ReadDone, *, fresh: bool, needed: int | None) -> None:
         """Read `names`, as `Host.read_keys`; `done` is called later."""
         self._begin(names, len(names) if needed is None else needed, fresh, done, b"")
 
@@ -132,7 +132,7 @@ class RemoteReads:
 
     def _begin(
         self,
-        names: tuple[bytes | int, ...],
+        names: tuple[Name, ...],
         needed: int,
         fresh: bool,
         done: Callable[[Any], None],
@@ -159,7 +159,11 @@ class RemoteReads:
         if question.query:
             self._turns.post(peer, self._group, QueryKeys(number, question.query, fresh))
         else:
-            self._turns.post(peer, self._group, ReadKeys(number, question.names, question.needed, fresh))
+            names = question.names
+            rows = tuple([ledger_key(*name) for name in names if isinstance(name, tuple)])
+            sent = tuple([name for name in names if not isinstance(name, tuple)])
+            needed = sum([not isinstance(name, tuple) for name in names[: question.needed]])
+            self._turns.post(peer, self._group, ReadKeys(number, sent, needed, fresh, rows))
 
     def _outcome(self, question: RemoteRead, reply: ReadKeysReply) -> RemoteOutcome | None:
         """What a member has answered; None if it could not read."""

@@ -41,8 +41,14 @@ class AskedReads:
     def _viewed(self, peer: str, message: ReadKeys, outcome: ReadOutcome) -> None:
         answer: bytes | Exception = TooMuch(EXCERPT_BYTES)
         if isinstance(outcome, View):
-            names, needed = message.names, message.needed
-            found = excerpt_rows(outcome.keyspace, outcome.now_ms, outcome.revision, names, needed)
+            found = excerpt_rows(
+                outcome.keyspace,
+                outcome.now_ms,
+                outcome.revision,
+                message.names,
+                message.needed,
+                message.rows,
+            )
             if found is not None:
                 answer = encode_rows(found)
         else:

@@ -7,7 +7,9 @@ from hashlib import sha1
 
 from kraft.host.requests.round import View
 from kraft.kv import commands as kv
-from kraft.kv.scripts import script_source
+from kraft.kv.footprint import RowName
+from kraft.kv.ledger import LedgerKind
+from kraft.kv.scripts import SHA_LENGTH, script_source
 from kraft.resp.values import Reply, Request
 from kraft.server.commands.arguments import integer
 from kraft.server.commands.spec import CommandContext
@@ -52,6 +54,11 @@ def flush(request: Request) -> kv.Command:
 def exists(view: View, request: Request) -> Reply:
     """SCRIPT EXISTS sha1 [sha1 ...]."""
     return [int(script_source(view.keyspace.ledger, sha.lower()) is not None) for sha in request[2:]]
+
+
+def asked(request: Request) -> list[RowName]:
+    """The scripts that SCRIPT EXISTS and SHOW ask for; a name that is none finds nothing, cut or not."""
+    return [(LedgerKind.SCRIPT, sha.lower()[: SHA_LENGTH + 1]) for sha in request[2:]]
 
 
 def show(view: View, request: Request) -> Reply:

@@ -27,6 +27,7 @@ from kraft.acl.catalog import CATEGORIES
 from kraft.host.requests.round import View
 from kraft.int64 import parse_int64
 from kraft.kv.commands import Command, Lock
+from kraft.kv.footprint import RowName
 from kraft.kv.ledger import LedgerKind
 from kraft.kv.replies import Reply as Outcome
 from kraft.node.admin import AdminCommand, AdminResult
@@ -208,15 +209,24 @@ class SwitchSpec(CommandSpec):
     run: Callable[["CommandContext", Request], Reply]
 
 
+def no_rows(_: Request) -> Sequence[RowName]:
+    """A request that looks at all rows of a kind, or at none."""
+    return ()
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReadSpec(CommandSpec):
-    """A command that changes nothing. `rows` are the kinds of rows of the ledger at which it looks."""
+    """A command that changes nothing. `rows` are the kinds of rows of the ledger at which it looks.
+
+    `rows_of` are those of a request, where it does not look at all of them.
+    """
 
     kind: ClassVar[str] = "read"
     flags: tuple[str, ...] = ("readonly", "fast")
     run: Callable[[View, Request], Reply]
     rows: tuple[LedgerKind, ...] = ()
+    rows_of: Callable[[Request], Sequence[RowName]] = no_rows
 
 
 @final
