@@ -67,8 +67,10 @@ def outlook(node: LocalNode, members: ClusterMembership) -> tuple[str, list[str]
     if view is None or not groups:
         return f"{node.id} does not answer: kraft status 127.0.0.1:{node.http_port}", []
     down = sorted(set(members.voters) - overview.working(view))
-    text, voters = overview.tolerance(view, groups[0]), len(members.voters)
-    if voters % 2 or overview.losses_survived(view, groups[0]) < (voters - 1) // 2:
+    losses, worst = min((overview.losses_survived(view, group), group.group) for group in groups)
+    text = overview.tolerance(view, next(group for group in groups if group.group == worst))
+    voters = len(members.voters)
+    if voters % 2 or losses < (voters - 1) // 2 or overview.places_votes(view):
         return text, down
     return f"{text}; with {voters + 1} voters it would be {voters // 2}", down
 

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,12 @@ from kraft.cli.client import ErrorReply
 from kraft.cli.demo import added
 from kraft.cli.failure import Failure
 from kraft.cli.growth import add_node, progress
-from kraft.cli.local_cluster import create_standby, find_or_create, present
+from kraft.cli.local_cluster import LocalNode, create_standby, find_or_create, present
 from kraft.cli.membership import ClusterMembership, understood
 from kraft.cli.output.plain import PlainDisplay
 from kraft.cli.status_reply import StatusReply
 from kraft.node.status import Status, TransferStatus
+from tests.cli.test_status import placed_replies
 from tests.web.reports import group, member, report
 
 HERE = ("127.0.0.1", 10_011)
@@ -49,6 +51,15 @@ def test_a_membership_is_what_the_leader_reports():
 def test_the_leader_of_group_0_knows_the_members_of_several_groups():
     groups = (group("K1"), replace(group("K1", leader="K2"), group=1))
     assert understood(replace(report("K1").status, groups=groups)) is not None
+
+
+def test_of_several_groups_the_one_counts_that_may_lose_the_fewest_voters(monkeypatch):
+    first, *rest = placed_replies("K3")
+    monkeypatch.setattr(growth, "_status", lambda _: first)
+    monkeypatch.setattr(growth, "ask_all", lambda *_: rest)
+    node = LocalNode("K1", Path("d"), 1, 2, 3)
+    text = "K3 is missing: the group must not lose another voter"
+    assert growth.outlook(node, members("K1", "K2", "K3", "K4", "K5", "K6")) == (text, ["K3"])
 
 
 @pytest.mark.parametrize("changed", [{"groups": ()}, {"groups": (group("K1", leader="K2"), group("K1"))}])
