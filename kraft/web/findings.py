@@ -113,7 +113,7 @@ def _half_changed(view: ClusterView) -> Iterator[Finding]:
 
 def _silent(view: ClusterView, answer: MemberReport) -> Finding:
     text, where = f"does not answer: {answer.error}", next_command.place(view, answer)
-    if answer.id in overview.connected(view):
+    if answer.id in view.connected:
         look = f"curl http://{answer.address}/livez"
         return Finding(WARN, answer.id, f"{text}; its links to other nodes are up", look)
     if not overview.majority(view):

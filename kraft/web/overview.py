@@ -170,17 +170,7 @@ def _outside(view: ClusterView) -> set[str]:
 
 def alive(view: ClusterView) -> set[str]:
     """The nodes that answer, or that another node is connected to."""
-    return {report.status.node for report in view.reports} | connected(view)
-
-
-def connected(view: ClusterView) -> set[str]:
-    """The nodes that another node is connected to."""
-    return {
-        member.id
-        for report in view.reports
-        for member in report.status.members
-        if member.connected and member.id != report.status.node
-    }
+    return {report.status.node for report in view.reports} | view.connected
 
 
 def broken_links(view: ClusterView) -> set[frozenset[str]]:

@@ -46,6 +46,16 @@ class ClusterView:
         return replicas
 
     @cached_property
+    def connected(self) -> frozenset[str]:
+        """The nodes that another node is connected to."""
+        return frozenset(
+            member.id
+            for report in self.reports
+            for member in report.status.members
+            if member.connected and member.id != report.status.node
+        )
+
+    @cached_property
     def elsewhere(self) -> Mapping[int, ElsewhereStatus]:
         """What nodes without a replica of a group know of it, by its id; the latest term of several."""
         told = (each for report in self.reports for each in report.status.elsewhere)
