@@ -174,11 +174,13 @@ class PinCheckpoint(msgspec.Struct, frozen=True, array_like=True, tag=40):
     """Pin the checkpoint of a group at the marker (`index`, `term`), for an image of a node without it.
 
     No client sends it, nor those below. The result is [token, `backup.manifest.GroupImage` as JSON], or [] if
-    there is no such checkpoint.
+    there is no such checkpoint. What was pinned before for the same `image` and group is closed: the answer
+    was lost. Nodes of earlier versions name no image (0).
     """
 
     index: int
     term: int
+    image: int = 0
 
 
 class ReadCheckpoint(msgspec.Struct, frozen=True, array_like=True, tag=41):

@@ -6,6 +6,7 @@ import pytest
 from kraft.host.admin.requests import LOST_SECONDS, PENDING_MAX, AdminRequests, PendingCommand, reply
 from kraft.node import admin
 from kraft.node.errors import AdminRefused, CheckpointFailed, NoLeader, NotLeader, Stopping, Uncertain
+from kraft.peerwire.codec import GROUPS_MAX
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
 
 EVERY = (
@@ -246,6 +247,12 @@ def test_when_the_node_stops_everybody_is_told(answers):
     sent(requests, asked(answers))
     requests.abandon()
     assert [type(a) for a in answers] == [Stopping, Uncertain, Uncertain]
+
+
+def test_all_groups_of_the_largest_cluster_can_be_asked_at_once(answers):
+    """For an image, and while members change."""
+    requests = AdminRequests(100)
+    assert all(requests.add(asked(answers)) for _ in range(2 * GROUPS_MAX))
 
 
 def test_the_number_of_waiting_commands_is_bounded(answers):

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from kraft.host.backup import lent_checkpoints
-from kraft.host.backup.lent_checkpoints import IDLE_SECONDS, LENT_MAX
+from kraft.host.backup.lent_checkpoints import IDLE_SECONDS, LENT_MAX, place
 from kraft.host.backup.pinned_images import OPEN_MAX, PinnedImage
 from kraft.kv.keyspace import Keyspace
 from kraft.node import admin
@@ -26,7 +26,7 @@ def cluster():
 
 def lent(cluster, group):
     host = cluster.host(cluster.leader_of(group))
-    return [each for each in host.images.lent._lent.values() if each.group == group]
+    return [each for each in host.images.lent._lent.values() if each.wanted.group == group]
 
 
 class SlowDisk:
@@ -199,3 +199,22 @@ def test_so_many_images_of_a_group_are_open_at_most(cluster):
     refused = open_image(cluster, "K4")
     assert isinstance(refused, AdminRefused)
     assert "images of group 1" in str(refused)
+
+
+def test_an_image_that_has_lost_answers_leaves_nothing_pinned(cluster):
+    """It asks anew, also while what it asked for before is being opened or waited for."""
+    leader = cluster.host(cluster.leader_of(1))
+    assert isinstance(cluster.carried_out("K5", admin.TakeSnapshot()), list)
+    cluster.run(5)
+    index, term = place(leader.groups[1].checkpoints.last)
+    answers: list[object] = []
+    ask = cluster.host("K5")._admin.ask
+    later = index + 1000  # nobody logs that marker here
+    for marker in (index, later) * LENT_MAX:
+        ask(1, admin.PinCheckpoint(marker, term, 7), answers.append)
+        cluster.run(0.1)
+    ask(1, admin.PinCheckpoint(index, term, 7), answers.append)
+    ask(1, admin.PinCheckpoint(index, term, 7), answers.append)
+    assert cluster.run(5, lambda: len(answers) == 2 * LENT_MAX + 2)
+    assert not any(isinstance(answer, Exception) for answer in answers)
+    assert len(lent(cluster, 1)) == 1

@@ -116,6 +116,14 @@ ABSENT_MUTATIONS = (
         test=_IMAGES,
     ),
     Mutation(
+        "what an image has lost the answer to stays pinned",
+        "kraft/host/backup/lent_checkpoints.py",
+        "        self._give_up(group, command.image)\n",
+        "",
+        "no other image of the group can be opened for minutes",
+        test=_IMAGES,
+    ),
+    Mutation(
         "a marker that another leader has missed is waited for",
         "kraft/host/backup/pinned_images.py",
         "            if outcome is None:\n                opening.missed = True",

@@ -29,10 +29,11 @@ from kraft.node.errors import (
     Stopping,
     Uncertain,
 )
+from kraft.peerwire.codec import GROUPS_MAX
 from kraft.peerwire.messages import Admin, AdminReply
 from kraft.raft.errors import ChangeRefused, LogFull, NotLeading, TransferRefused
 
-PENDING_MAX = 512  # commands that wait on one node, one for each group; people and scripts type them
+PENDING_MAX = 2 * GROUPS_MAX  # commands that wait on one node: two for the whole cluster ask every group
 LOST_SECONDS = 1.0  # in which a leader that was deposed, or has handed over, may still answer
 
 Leads = tuple[str, int]  # the leader of a group, '' if none is known, and the term

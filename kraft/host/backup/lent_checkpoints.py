@@ -1,10 +1,12 @@
 """Checkpoints of groups that this node leads, pinned for images of nodes that lack these groups.
 
-One that is neither read nor kept for a while is closed: nobody tells that the other node has ended.
+One that is neither read nor kept for a while is closed: nobody tells that the other node has ended. An image
+has one of a group at most, so that answers which are lost leave none behind.
 """
 
 from collections.abc import Collection, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,11 +32,28 @@ def place(checkpoint: Checkpoint | None) -> tuple[int, int]:
     return (0, 0) if checkpoint is None else (checkpoint.base.index, checkpoint.base.term)
 
 
+class _Wanted(NamedTuple):
+    """A checkpoint of `group` that an image waits for."""
+
+    group: int
+    command: PinCheckpoint
+    done: AdminDone
+
+    @property
+    def marker(self) -> tuple[int, int]:
+        """The index and term of the checkpoint."""
+        return self.command.index, self.command.term
+
+    def is_of(self, group: int, image: int) -> bool:
+        """Whether it is that of a group for this image."""
+        return self.group == group and self.command.image == image != 0
+
+
 class _Lent:
     """One pinned checkpoint. `piece` is the last one that was read, after the key `after`."""
 
-    def __init__(self, group: int, reader: SnapshotReader, now: float) -> None:
-        self.group = group
+    def __init__(self, wanted: _Wanted, reader: SnapshotReader, now: float) -> None:
+        self.wanted = wanted
         self.reader = reader
         self.used_at = now
         self.after: bytes | None = None
@@ -50,7 +69,7 @@ class LentCheckpoints:
         self._disk = disk
         self._token = first_token
         self._lent: dict[int, _Lent] = {}
-        self._waiting: list[tuple[int, tuple[int, int], AdminDone]] = []  # for a checkpoint at a marker
+        self._waiting: list[_Wanted] = []
         self._paused: dict[int, float] = {}  # by group, until when (monotonic seconds)
 
     @property
@@ -65,11 +84,12 @@ class LentCheckpoints:
 
     def pin(self, group: int, command: PinCheckpoint, done: AdminDone) -> None:
         """Pin the checkpoint at a marker, once it is there; `done` gets what the command says."""
-        of_group = [lent for lent in self._lent.values() if lent.group == group]
-        if len(of_group) + sum(id_ == group for id_, _, _ in self._waiting) >= LENT_MAX:
+        self._give_up(group, command.image)
+        wanted = [*self._waiting, *(lent.wanted for lent in self._lent.values())]
+        if sum(each.group == group for each in wanted) >= LENT_MAX:
             done(AdminRefused(f"{LENT_MAX} images of group {group} are being read already: try again later"))
         else:
-            self._waiting.append((group, (command.index, command.term), done))
+            self._waiting.append(_Wanted(group, command, done))
 
     def read(self, command: ReadCheckpoint, done: AdminDone) -> None:
         """A part of a piece of the rows; `done` gets what the command says."""
@@ -102,8 +122,8 @@ class LentCheckpoints:
     def tick(self, now: float) -> None:
         """Pin what is there by now, and close what nobody uses."""
         waiting, self._waiting = self._waiting, []
-        for id_, marker, done in waiting:
-            self._look(id_, marker, done, now)
+        for wanted in waiting:
+            self._look(wanted, now)
         for token, lent in list(self._lent.items()):
             if lent.used_at + IDLE_SECONDS <= now:
                 self._close(token)
@@ -114,32 +134,46 @@ class LentCheckpoints:
         for token in list(self._lent):
             self._close(token)
 
-    def _look(self, id_: int, marker: tuple[int, int], done: AdminDone, now: float) -> None:
+    def _give_up(self, group: int, image: int) -> None:
+        """An image asks anew: close what it has of a group, and wait no more for what it asked for before."""
+        self._close_of(group, image)
+        earlier = [wanted for wanted in self._waiting if wanted.is_of(group, image)]
+        self._waiting = [wanted for wanted in self._waiting if not wanted.is_of(group, image)]
+        for wanted in earlier:
+            wanted.done([])
+
+    def _close_of(self, group: int, image: int) -> None:
+        for token, lent in list(self._lent.items()):
+            if lent.wanted.is_of(group, image):
+                self._close(token)
+
+    def _look(self, wanted: _Wanted, now: float) -> None:
+        id_, marker = wanted.group, wanted.marker
         group = self._groups.get(id_)
         if group is None or not group.raft.state.leads:
-            done(NotLeader(id_, ""))
+            wanted.done(NotLeader(id_, ""))
             return
         checkpoints, last = group.checkpoints, place(group.checkpoints.last)
         if last == marker:
-            self._disk.open_snapshot(id_, partial(self._opened, id_, marker, done))
+            self._disk.open_snapshot(id_, partial(self._opened, wanted))
         elif last[0] >= marker[0] or (group.state.index >= marker[0] and not checkpoints.busy):
             self._paused[id_] = now + PAUSE_SECONDS
-            done([])
+            wanted.done([])
         else:
-            self._waiting.append((id_, marker, done))
+            self._waiting.append(wanted)
 
-    def _opened(
-        self, id_: int, marker: tuple[int, int], done: AdminDone, reader: SnapshotReader | None
-    ) -> None:
+    def _opened(self, wanted: _Wanted, reader: SnapshotReader | None) -> None:
         if reader is None:
-            done(CheckpointFailed())
-        elif place(reader.checkpoint) != marker:
+            wanted.done(CheckpointFailed())
+        elif place(reader.checkpoint) != wanted.marker:
             reader.close()
-            done([])
+            wanted.done([])
         else:
+            self._close_of(wanted.group, wanted.command.image)  # both were being opened
             self._token += 1
-            self._lent[self._token] = _Lent(id_, reader, self._clock.seconds())
-            done([self._token, msgspec.json.encode(GroupImage.of(id_, reader.checkpoint))])
+            self._lent[self._token] = _Lent(wanted, reader, self._clock.seconds())
+            image = GroupImage.of(wanted.group, reader.checkpoint)
+            wanted.done([self._token, msgspec.json.encode(image)])
 
     def _have_read(self, lent: _Lent, command: ReadCheckpoint, done: AdminDone, rows: Rows) -> None:
         lent.after, lent.piece = command.after, rows

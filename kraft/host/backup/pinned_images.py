@@ -89,14 +89,15 @@ class PinnedImage:
 
 
 class _Opening:
-    """An image for which checkpoints are awaited: at the `markers`, (index, term) by group.
+    """An image for which checkpoints are awaited: at the `markers`, (index, term) by group. It has a `token`.
 
     With several groups they are to be met exactly: `pinned` are the groups whose checkpoint is being opened
     in this `attempt`. `missed`: one of them cannot be had any more. `marking`: markers were asked for. From
     `failing_since` on (monotonic seconds) they were asked for in vain.
     """
 
-    def __init__(self, mark: Mark, done: PinDone, created_ms: int, now: float) -> None:
+    def __init__(self, token: int, mark: Mark, done: PinDone, created_ms: int, now: float) -> None:
+        self.token = token
         self.mark = mark
         self.done: PinDone | None = done
         self.created_ms = created_ms
@@ -166,7 +167,8 @@ class PinnedImages:
         if refusal := self._refusal():
             self._clock.call_soon(partial(done, AdminRefused(refusal)))
             return
-        opening = _Opening(mark, done, self._clock.wall_ms(), self._clock.seconds())
+        self._token += 1
+        opening = _Opening(self._token, mark, done, self._clock.wall_ms(), self._clock.seconds())
         self._opening.append(opening)
         mark(partial(self._marked, opening))
 
@@ -293,7 +295,8 @@ class PinnedImages:
                 continue
             if group not in self._groups:
                 opening.pinned.add(group)
-                self._remote.pin(group, marker, partial(self._lent_here, opening, group, opening.attempt))
+                pinned = partial(self._lent_here, opening, group, opening.attempt)
+                self._remote.pin(group, marker, opening.token, pinned)
                 continue
             checkpoints, applied = self._groups[group].checkpoints, self._groups[group].state.index
             last = place(checkpoints.last)
@@ -363,8 +366,7 @@ class PinnedImages:
             groups=groups,
             founded=self._slots.founded if self._slots.founded < len(groups) else UNSET,
         )
-        self._token += 1
-        image = PinnedImage(self._token, head, opening.readers, self._clock.seconds())
+        image = PinnedImage(opening.token, head, opening.readers, self._clock.seconds())
         self._open[image.token] = image
         done(image)
 

@@ -93,13 +93,13 @@ class RemoteCheckpoints:
     def __init__(self, has: Callable[[int], bool]) -> None:
         self.has = has
 
-    def pin(self, group: int, marker: tuple[int, int], done: Pinned) -> None:
-        """Pin the checkpoint of a group at `marker` (index, term).
+    def pin(self, group: int, marker: tuple[int, int], image: int, done: Pinned) -> None:
+        """Pin the checkpoint of a group at `marker` (index, term), for the image with this token.
 
         `done` gets a reader, None if there is no such checkpoint or the leader was lost, or why there can be
         none.
         """
-        self.ask(group, PinCheckpoint(*marker), partial(self._answered, group, done))
+        self.ask(group, PinCheckpoint(*marker, image), partial(self._answered, group, done))
 
     def _answered(self, group: int, done: Pinned, outcome: AdminOutcome) -> None:
         if isinstance(outcome, Exception):
