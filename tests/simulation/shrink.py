@@ -90,7 +90,8 @@ def _pieces(faults: Sequence[Fault], size: int) -> list[Sequence[Fault]]:
 
 def command_of(plan: Plan) -> str:
     """The command that repeats the run of a shrunk plan."""
-    whole = draw(plan.seed, moving=plan.moving, placing=plan.placing, leasing=plan.leasing)
+    wanted = {"moving": plan.moving, "placing": plan.placing, "replicas": plan.replicas}
+    whole = draw(plan.seed, **wanted, leasing=plan.leasing)
     kept = [fault.index for fault in plan.faults]
     left_out = [fault.index for fault in whole.faults if fault.index not in kept]
     parts = ["python -m tests.simulation.schedule", f"--seed {plan.seed}{plan.options}"]

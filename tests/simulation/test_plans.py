@@ -1,5 +1,7 @@
 """Plans of runs, parts of plans, and the shrinking of a failing plan."""
 
+import pytest
+
 from tests.simulation.coverage import Coverage
 from tests.simulation.fault_kinds import DESTRUCTIVE, FAMILIES, KINDS, MOVES, OPTIONAL, REPLICAS, VOTES
 from tests.simulation.faults import ACTS
@@ -113,8 +115,9 @@ def test_a_plan_whose_reads_rely_on_leases_is_repeated_as_such():
     assert "--leases" in command_of(plans[0])
 
 
-def test_the_command_of_a_smaller_plan_makes_the_same_plan(capsys):
-    plan = draw(1)
+@pytest.mark.parametrize("replicas", [False, True])
+def test_the_command_of_a_smaller_plan_makes_the_same_plan(capsys, replicas):
+    plan = draw(1, replicas=replicas)
     smaller = plan.without(f.index for f in plan.faults[3:]).until(9.5).of_clients(2)
     command = command_of(smaller).split()
     assert command[:3] == ["python", "-m", "tests.simulation.schedule"]
