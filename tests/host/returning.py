@@ -23,9 +23,10 @@ class Returning(Trio):
         return self.host(id_).groups.get(group)
 
     def group_leader(self, group=GROUP):
-        replicas = {p.id: p.host.groups[group] for p in self.processes() if group in p.host.groups}
-        leads = [id_ for id_, replica in replicas.items() if replica.raft.state.leads_with_commit]
-        return leads[0] if len(leads) == 1 else None
+        """The node that leads the group in the latest term."""
+        states = {p.id: p.host.groups[group].raft.state for p in self.processes() if group in p.host.groups}
+        leads = {id_: state.term for id_, state in states.items() if state.leads_with_commit}
+        return max(leads, key=leads.__getitem__, default=None)
 
     def pass_on(self, to):
         """Let `to` lead the group."""

@@ -7,7 +7,7 @@ import pytest
 
 from kraft.host.replica_numbers import ReplicaNumbers
 from kraft.host.replicas import Replicas
-from kraft.peerwire.messages import Digest, Numbered
+from kraft.peerwire.messages import Digest, MembershipQuestion, Numbered
 from kraft.raft.membership import changes
 from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 from kraft.raft.messages import Append, AppendReply, Heartbeat, VoteReply
@@ -142,6 +142,27 @@ def test_replicas_that_have_no_leader_take_turns_to_ask(monkeypatch):
         assert len(at) >= 3
         assert min(later - earlier for earlier, later in pairwise(at)) > 4.5
     assert not set(times[1]) & set(times[2])
+
+
+def test_a_leader_of_before_dismisses_no_replica_that_was_added_since():
+    """It has slept through the election of another one, and does not know yet that it leads no more."""
+    scene = Returning(nodes=5)
+    leave(scene, "K5")
+    clock = scene.process("K1").clock
+    clock.pause()
+    scene.network.block([(id_, "K1") for id_ in ("K2", "K3", "K4")])
+    assert scene.run(20, lambda: scene.group_leader() != "K1")
+    scene.put(b"without", via="K2")
+    scene.add("K5")
+    assert scene.run(20, lambda: scene.replica("K5") is not None)
+    number = scene.replica("K5").numbers.own
+    clock.resume()
+    assert scene.replica("K1").raft.state.leads_with_commit
+    deliver(scene, "K1", "K5", MembershipQuestion(number))
+    scene.run(0.3)
+    scene.network.unblock([(id_, "K1") for id_ in ("K2", "K3", "K4")])
+    assert scene.run(20, lambda: scene.same("K1", "K5"))
+    assert scene.replica("K5").numbers.own == number
 
 
 def test_a_replica_that_was_away_while_a_new_one_was_added_is_destroyed_for_it(scene):

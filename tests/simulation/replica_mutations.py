@@ -91,6 +91,13 @@ REPLICA_MUTATIONS = (
         "a leader of before does not know the replicas that were added since",
     ),
     _plant(
+        "the leader dismisses replicas that it does not know yet",
+        "kraft/host/replica_numbers.py",
+        "return number.term <= state.term and self._is_gone(configuration, node, number)",
+        "return True",
+        "a member is destroyed because a leader of before has not heard of it",
+    ),
+    _plant(
         "term and vote outlive their replica",
         "kraft/storage/log/last_replicas.py",
         '_DELETE = ("DELETE FROM hard_state WHERE replica = ?", ',
