@@ -63,6 +63,12 @@ class ReplicaNumbers:
             return False
         return self._is_gone(configuration, node_of(state.incarnation), self.own)
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether this replica has no number, and has neither taken nor promised anything."""
+        state = self.state
+        return self.own == UNNUMBERED and not (state.term or state.log.last_index)
+
     def is_lost(self, timeouts: int) -> bool:
         """Whether no leader was heard for so many election timeouts."""
         state = self.state

@@ -5,7 +5,9 @@ is without it: by its own log, or because the leader says so. What is left is it
 transaction notes. Late messages for it are ignored after that. A request for a replica with a higher number
 begins that one, empty; one that is still here is destroyed first, and the request will be repeated.
 A node that joins a cluster may begin with group 0 alone: of the other groups it notes that it `NEVER` had a
-replica, so that the first request for one begins it, also for one without a number.
+replica, so that the first request for one begins it, also for one without a number. A replica that it began
+with and that nobody has told anything is as good as none: after a while the node drops it from memory, and
+asks elsewhere for what its clients want.
 
 Group 0 is never left: who leaves it leaves the cluster, and then all data stays where it is.
 """
@@ -90,7 +92,10 @@ class Replicas:
         for id_, group in list(self._ending.items()):
             if not self._context.persistence.holds(group):
                 del self._ending[id_]
-                self._write(id_, LastReplica(group.numbers.own, held=False))
+                if group.numbers.is_blank:
+                    self._last[id_] = NEVER_HELD
+                else:
+                    self._write(id_, LastReplica(group.numbers.own, held=False))
         peers = self._context.peers
         if now < self._look_at or peers.removed or peers.left_first_group:
             return
@@ -101,7 +106,7 @@ class Replicas:
             if group.numbers.has_left:
                 self._end(group)
             elif numbers and self._asks(group.id) and group.numbers.is_lost(ASK_TIMEOUTS):
-                self._ask(group)
+                self._end(group) if group.numbers.is_blank else self._ask(group)
 
     # -- replicas that were away when they were removed
 

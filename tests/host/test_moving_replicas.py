@@ -1,13 +1,15 @@
 """Replicas that follow the votes: only voters have one, on the simulator's clock, disks and network."""
 
 from collections import Counter
+from functools import partial
 
 import pytest
 
-from kraft.host.membership import peers
+from kraft.host.membership import invitations, peers
 from kraft.host.placement.placer import INCOMING_MAX
 from kraft.kv import commands as kv
 from kraft.node import admin
+from kraft.peerwire.messages import Invitation
 from kraft.raft.membership.replica_number import UNNUMBERED
 from tests.host.test_placement import NODES, ZONES, Placed
 
@@ -75,8 +77,9 @@ def test_a_node_that_is_added_gets_replicas_when_votes_are_rebalanced(cluster):
         assert cluster.count(group, "K1") == 1
     address = cluster.stand_by("K7")
     assert cluster.order("K2", admin.Add("K7", address)) == "OK"
-    assert cluster.run(20, lambda: 0 in cluster.host("K7").groups and bool(cluster.host("K7").leader(7)))
+    assert cluster.run(20, lambda: 0 in cluster.host("K7").groups)
     assert sorted(cluster.host("K7").groups) == [0]
+    assert cluster.run(20, lambda: bool(cluster.host("K7").leader(7)))
     assert [cluster.count(group, "K7") for group in range(1, 8)] == [2] * 7
     assert cluster.order("K1", admin.RebalanceReplicas())
 
@@ -91,6 +94,49 @@ def test_a_node_that_is_added_gets_replicas_when_votes_are_rebalanced(cluster):
     assert 2 <= len(mine) <= 4
     assert all(cluster.number(group, "K7") > UNNUMBERED for group in mine)
     assert [cluster.count(group, "K7") for group in range(1, 8)] == [3] * 7
+
+
+def test_a_replica_that_no_group_knows_of_is_dropped(cluster, monkeypatch):
+    """A node that was invited by a leader which had not applied what is in force has such replicas."""
+    invited = partial(Invitation, first_only=False)
+    monkeypatch.setattr(invitations, "Invitation", lambda *values: invited(*values[:3]))
+    address = cluster.stand_by("K7")
+    assert cluster.order("K2", admin.Add("K7", address)) == "OK"
+    assert cluster.run(20, lambda: len(cluster.host("K7").groups) == 8)
+    for _ in range(2):
+        assert cluster.run(60, lambda: sorted(cluster.host("K7").groups) == [0])
+        cluster.nodes["K7"].crash()
+        cluster.nodes["K7"].start()
+        assert cluster.run(20, lambda: len(cluster.host("K7").groups) == 8)
+    assert cluster.carried_out(admin.RebalanceReplicas())
+    assert cluster.votes()["K7"] > 0
+    assert cluster.run(60, cluster.narrow)
+    assert [cluster.count(group, "K7") for group in range(1, 8)] == [1] * 7
+
+
+def test_a_node_that_is_added_where_every_member_votes_begins_each_replica_when_it_is_told():
+    cluster = Placed()
+    address = cluster.stand_by("K7")
+    assert cluster.order("K2", admin.Add("K7", address)) == "OK"
+    everyone = (*NODES, "K7")
+    assert cluster.run(60, lambda: all(cluster.voters(group) == everyone for group in range(8)))
+    assert sorted(cluster.host("K7").groups) == list(range(8))
+    assert {cluster.host("K7").groups[group].numbers.own for group in range(8)} == {UNNUMBERED}
+
+
+def test_a_node_gets_votes_if_all_members_are_to_vote_by_the_time_it_is_added(cluster):
+    before = cluster.state
+    cluster.place(0)
+    address = cluster.stand_by("K7")
+    commands = cluster.host("K2")._placer.commands
+    answers: list[object] = []
+    proceed = cluster.host("K2")._admin._change_all
+    proceed = partial(proceed, 8, cluster.host("K2")._clock.seconds() + 20)
+    commands._admit(admin.Add("K7", address), before, proceed, answers.append)
+    assert cluster.run(30, lambda: answers == ["OK"])
+    everyone = (*NODES, "K7")
+    assert cluster.run(60, lambda: all(cluster.voters(group) == everyone for group in range(8)))
+    assert cluster.run(20, lambda: not cluster.state.active)
 
 
 @pytest.mark.parametrize("down", [False, True])

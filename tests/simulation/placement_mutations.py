@@ -54,9 +54,23 @@ PLACEMENT_MUTATIONS = (
     _plant(
         "a node that is added begins replicas of all groups",
         "kraft/host/membership/invitations.py",
-        "first_only = self._peers.moves_replicas and self._peers.placed",
+        "first_only = self._peers.moves_replicas",
         "first_only = False",
         "nobody tells these replicas anything, and their clients wait",
+    ),
+    _plant(
+        "a replica that no group knows of stays for ever",
+        "kraft/host/replicas.py",
+        "self._end(group) if group.numbers.is_blank else self._ask(group)",
+        "self._ask(group)",
+        "its node never asks elsewhere for what clients want",
+    ),
+    _plant(
+        "a node is added without votes while all members get theirs back",
+        "kraft/host/placement/placement_commands.py",
+        "        if state.active:\n            over()",
+        "        if True:\n            over()",
+        "it never votes, and has no replica but that of group 0",
     ),
     _plant(
         "no message without numbers begins a replica",

@@ -48,7 +48,7 @@ def test_transactions_over_groups_meet_nodes_without_some_of_them(seed, moving):
 
 @pytest.mark.timeout(300)
 def test_the_placement_moves_replicas_in_runs_with_faults():
-    counts = run_plan(draw(802_000, placing=True, replicas=True)).counts
+    counts = run_plan(draw(807_022, placing=True, replicas=True)).counts
     assert counts["replica_left"] > 0
     assert counts["replica_begun"] > 0
     assert counts["read elsewhere"] > 0

@@ -73,6 +73,6 @@ class Invitations:
             return
         self._invited_at[member.id] = now
         identity = self._peers.formation.identity
-        first_only = self._peers.moves_replicas and self._peers.placed
+        first_only = self._peers.moves_replicas  # each group that adds it begins its replica there
         invitation = Invitation(identity.cluster, identity.members, identity.groups, first_only)
         self._peers.network.send(member.id, [(self._group, invitation)])

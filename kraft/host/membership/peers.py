@@ -29,7 +29,6 @@ class Peers:
     * `removed`: this node is no member any more, so that open links are no reason to serve clients.
     * `left_first_group`: group 0 has members, and this node is none of them: it leaves the cluster.
     * `unformed` are the peers that greeted before they had formed, and have sent nothing since.
-    * `placed`: the cluster places votes and replicas itself, as the leader of group 0 has found.
     * `failures` has why the last attempt to dial a node failed, while it has no link.
     * `conditions` has what this node and its peers report about themselves.
     * `network` exists from `start` on.
@@ -49,7 +48,7 @@ class Peers:
         self.formation = formation
         self.hellos: dict[str, Hello] = {}
         self.connected: set[str] = set()
-        self.removed = self.left_first_group = self.placed = False
+        self.removed = self.left_first_group = False
         self.unformed: set[str] = set()
         self.failures: dict[str, str] = {}
         self.conditions = Conditions()

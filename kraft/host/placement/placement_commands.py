@@ -207,12 +207,27 @@ class PlacementCommands:
             done(AdminRefused(OWN if state.replication else RETURNING))
         elif isinstance(command, Add):  # it gets its votes by a rebalancing, not in all groups
             learner = Add(command.id, command.address, learner=True, force=command.force)
-            proceed(learner, done, first_only=self._view.peers.moves_replicas)
+            added = partial(self._added, done)
+            proceed(learner, added, first_only=self._view.peers.moves_replicas)
         elif isinstance(command, Remove) and not command.force and command.id in self._view.members:
             until = self._clock.seconds() + LOOK_SECONDS
             self._rehearse(command, state, until, proceed, done)
         else:
             proceed(command, done)
+
+    def _added(self, done: AdminDone, outcome: AdminOutcome) -> None:
+        """A node was added without votes. Nobody else gives it any if all members are to vote by now."""
+        if isinstance(outcome, Exception):
+            done(outcome)
+        else:
+            self._read(0, partial(self._vote_everywhere, partial(done, outcome)))
+
+    def _vote_everywhere(self, over: Callable[[], None], seen: ReadOutcome) -> None:
+        state = saved_placement(seen.keyspace.ledger) if isinstance(seen, View) else self._view.state
+        if state.active:
+            over()
+        else:
+            self._log(ChangePlacement(state.version, 0, settling=True), lambda _: over())
 
     def _welcome(
         self, command: MembershipChange, proceed: Proceed, done: AdminDone, outcome: AdminOutcome

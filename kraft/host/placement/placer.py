@@ -83,7 +83,6 @@ class Placer:
             self._away.clear()
             return
         state = self.view.state
-        self.view.peers.placed = state.active
         if state.version != self._version:
             self._version, self._look_at = state.version, now
             self._waiting, self._planned_for = [], None
