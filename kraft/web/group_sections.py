@@ -13,8 +13,8 @@ from kraft.web.view import ClusterView
 _COLUMNS = (
     Column("group"),
     Column("leader"),
-    Column("slots", number=True),
     Column("replicas"),  # where nodes have them of some groups only
+    Column("slots", number=True),
     Column("tolerance"),
     Column("term", number=True),
     Column("commit index", number=True),
@@ -37,20 +37,18 @@ def groups(view: ClusterView) -> Html:
 
 def group_table(view: ClusterView) -> Html:
     """A row for each group; of many, for each that has a problem; nothing for a single one."""
-    known = overview.groups(view)
     if not overview.several(view):
         return Html("")
-    shown = known
-    if len(known) > overview.GROUPS_SHOWN_MAX:
-        shown = overview.worst(view)
-    alive, columns = overview.alive(view), list(_COLUMNS)
-    rows = [_row(view, group, alive) for group in shown]
+    many, alive, columns = view.group_count > overview.GROUPS_SHOWN_MAX, overview.alive(view), list(_COLUMNS)
+    lost = [_lost_row(view, group, alive) for group in overview.unheld(view)]
+    rows = [_row(view, group, alive) for group in (overview.worst(view) if many else overview.groups(view))]
+    rows = [*lost, *rows][: overview.GROUPS_SHOWN_MAX]
     if not overview.scattered(view):
         del columns[_REPLICAS]
         for row in rows:
             del row[_REPLICAS]
     hint = "KRAFT GROUPS lists all groups with their slots and members."
-    if shown is not known and shown:
+    if many and rows:
         hint = f"Groups with a problem. {hint}"
     return element("div", table(columns, rows) if rows else "", element("p", hint, class_="hint below"))
 
@@ -61,8 +59,8 @@ def _row(view: ClusterView, known: GroupStatus, alive: Collection[str]) -> list[
     return [
         str(group.group),
         _leader_name(view, group.group) or "none",
-        words.count(group.slots),
         _replicas(group, alive),
+        words.count(group.slots),
         _tolerance(view, group),
         str(group.term),
         words.count(group.commit),
@@ -74,6 +72,16 @@ def _row(view: ClusterView, known: GroupStatus, alive: Collection[str]) -> list[
     ]
 
 
+def _lost_row(view: ClusterView, group: int, alive: Collection[str]) -> list[Child]:
+    """A group of which no node that answers has a replica, as the others know it."""
+    known = view.elsewhere.get(group)
+    replicas = words.NOTHING
+    if known is not None:
+        replicas = ", ".join(id_ if id_ in alive else f"{id_} (down)" for id_ in known.voters)
+    shown: list[Child] = [str(group), "none", replicas, words.NOTHING, "too few left"]
+    return [*shown, *[words.NOTHING] * (len(_COLUMNS) - len(shown))]
+
+
 def _replicas(group: GroupStatus, alive: Collection[str]) -> str:
     """The nodes with a replica that votes or is to: of one that does not count now, why."""
     shown = []
@@ -81,7 +89,9 @@ def _replicas(group: GroupStatus, alive: Collection[str]) -> str:
         state = "" if id_ in group.voters else " (catching up)"
         shown.append(f"{id_}{state if id_ in alive else ' (down)'}")
     others = len(set(group.learners) - set(group.joining))
-    return ", ".join((*shown, f"{others} without a vote") if others else shown)
+    if others:
+        shown.append("1 learner" if others == 1 else f"{others} learners")
+    return ", ".join(shown)
 
 
 def _sums(view: ClusterView, known: list[GroupStatus]) -> tuple[tuple[str, Child], ...]:
@@ -89,6 +99,8 @@ def _sums(view: ClusterView, known: list[GroupStatus]) -> tuple[tuple[str, Child
     least = min(known, key=lambda group: overview.losses_survived(view, group))
     scattered = overview.scattered(view)
     held = Counter(id_ for group in known for id_ in (*group.voters, *group.learners))
+    lost = [view.elsewhere[group] for group in overview.unheld(view) if group in view.elsewhere]
+    held.update(id_ for group in lost for id_ in group.members)
     return (
         ("groups", words.count(view.group_count)),
         ("leaders", _spread(leaders) or "none"),

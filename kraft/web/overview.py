@@ -48,13 +48,22 @@ def scattered(view: ClusterView) -> bool:
 
 
 def unheld(view: ClusterView) -> list[int]:
-    """The groups of which no node that answers has a replica; none while a member was not asked."""
-    answers = {answer.id: answer for answer in view.answers}
-    asked = {id_ for id_, answer in answers.items() if answer.report is not None or answer.error}
-    if left_alone(view) or not asked >= {member.id for member in view.own.status.members}:
+    """The groups of which no node that answers has a replica, and that lack a majority as far as is known.
+
+    There are none while a member was not asked. Nodes with links to others are up, if they answer or not.
+    """
+    asked = {answer.id for answer in view.answers if answer.report is not None or answer.error}
+    members = {member.id for member in view.own.status.members}
+    if left_alone(view) or not asked >= members:
         return []
-    silent = {id_ for id_ in asked if answers[id_].report is None}
-    return [id_ for id_ in range(view.group_count) if id_ not in view.replicas] if silent else []
+    there, lost = alive(view), []
+    for group in range(view.group_count):
+        known = view.elsewhere.get(group)
+        voters = members if known is None else known.voters
+        needed = len(members) if known is None else len(voters) // 2 + 1
+        if group not in view.replicas and sum(voter in there for voter in voters) < needed:
+            lost.append(group)
+    return lost
 
 
 def moves(view: ClusterView) -> list[MoveStatus]:

@@ -12,14 +12,17 @@ TOPIC = "replicas"
 
 def unheld(view: ClusterView) -> Iterator[Finding]:
     """Groups of which no node that answers has a replica: the other nodes tell of them."""
+    alive = overview.alive(view)
     for group in overview.unheld(view):
         known = view.elsewhere.get(group)
         text = "no node that answers has a replica: nobody can use its keys"
         advice = "start the nodes that do not answer; if they are gone for good: docs/recovery.md"
         if known is not None:
             voters = len(known.voters)
-            text = f"0 of {voters} voters answer; {voters // 2 + 1} are needed to write or read"
-            advice = f"start {words.names(known.voters)}; if they are gone for good: docs/recovery.md"
+            up = sum(voter in alive for voter in known.voters)
+            text = f"{up} of {voters} voters answer; {voters // 2 + 1} are needed to write or read"
+            down = words.names([voter for voter in known.voters if voter not in alive])
+            advice = f"start {down}; if they are gone for good: docs/recovery.md"
         yield Finding(BAD, f"group {group}", text, advice=advice, topic=TOPIC)
 
 

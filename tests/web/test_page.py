@@ -145,8 +145,8 @@ def test_groups_on_some_of_the_nodes_show_who_has_them():
     catching = {"learners": ("K6",), "joining": ("K6",)}
     shown = placed("K3", g2=catching)
     parts = sections(shown, diagnose(shown))
-    assert [(row[0], row[1], row[3], row[4]) for row in rows(parts["group-table"])] == [
-        ("0", "K1", "K1, K2, K3 (down), K4, K5, 1 without a vote", "1 more"),
+    assert [(row[0], row[1], row[2], row[4]) for row in rows(parts["group-table"])] == [
+        ("0", "K1", "K1, K2, K3 (down), K4, K5, 1 learner", "1 more"),
         ("1", "K1", "K1, K2, K3 (down)", "no more"),
         ("2", "K2", "K2, K3 (down), K4, K6 (catching up)", "no more"),
         ("3", "K4", "K4, K5, K6", "1 more"),
@@ -162,6 +162,9 @@ def test_a_group_that_no_node_tells_of_counts():
     assert [facts[facts.index(name) + 1] for name in ("groups", "leaderless", "tolerance")] == [
         "4", "1", "too few left",
     ]  # fmt: skip
+    assert "K6:\N{NO-BREAK SPACE}2" in parts["groups"]
+    first = rows(parts["group-table"])[0]
+    assert first[:5] == ["3", "none", "K4 (down), K5 (down), K6 (down)", words.NOTHING, "too few left"]
 
 
 def test_of_many_groups_those_that_lack_a_voter_have_a_row(monkeypatch):

@@ -1,12 +1,13 @@
 """What the page says of groups that have replicas on some of the nodes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from kraft.node.status import TransferStatus
+from kraft.node.status import MemberStatus, TransferStatus
 from kraft.web.finding import BAD, NOTE, WARN
 from kraft.web.findings import diagnose
-from kraft.web.view import ClusterView
-from tests.web.reports import placed, replica, silent, view
+from kraft.web.view import ClusterView, MemberReport
+from tests.web.reports import member, placed, replica, silent, view
 
 RISK = "docs/runbooks.md#kraftgroupatrisk"
 
@@ -50,14 +51,33 @@ def test_a_group_of_which_no_node_answers_is_not_forgotten() -> None:
 def test_nor_is_one_whose_members_nobody_knows() -> None:
     """The nodes that answer were started while the others were down."""
     before = placed("K4", "K5", "K6")
-    answers = [
-        each if each.report is None
-        else replace(each, report=replace(each.report, status=replace(each.report.status, elsewhere=())))
-        for each in before.answers
-    ]  # fmt: skip
+    told_of_none = [replace(each, status=replace(each.status, elsewhere=())) for each in before.reports]
+    seen = view(*told_of_none, *(each for each in before.answers if each.report is None))
     start = "start the nodes that do not answer; if they are gone for good: docs/recovery.md"
     text = "no node that answers has a replica: nobody can use its keys"
-    assert (BAD, "group 3", text, start) in told(view(*answers))
+    assert (BAD, "group 3", text, start) in told(seen)
+
+
+def test_a_group_on_nodes_whose_http_ports_alone_are_silent_is_not_lost() -> None:
+    answers = placed().answers
+    seen = view(*answers[:3], *(silent(each.id) for each in answers[3:]))
+    assert told(seen) == []
+    up = [member(each.id, connected=each.id != "K4") for each in answers]
+    fewer = placed("K4", "K5", "K6").answers
+    assert [each for each in told(with_members(fewer, up)) if each[1] == "group 3"] == []
+    up[4] = member("K5", connected=False)
+    [lost] = [each for each in told(with_members(fewer, up)) if each[1] == "group 3"]
+    assert lost[2:] == (
+        "1 of 3 voters answer; 2 are needed to write or read",
+        "start K4 and K5; if they are gone for good: docs/recovery.md",
+    )
+
+
+def with_members(answers: Sequence[MemberReport], members: Sequence[MemberStatus]) -> ClusterView:
+    """The same, but all see the members like this."""
+    told = (each.report for each in answers if each.report is not None)
+    reports = [replace(each, status=replace(each.status, members=tuple(members))) for each in told]
+    return view(*reports, *(each for each in answers if each.report is None))
 
 
 def test_before_all_nodes_were_asked_nothing_is_missing() -> None:
