@@ -48,7 +48,8 @@ voters, snapshot transfers and warnings, with the next command to type. The stat
 
 columns: ROLE is what the node does in the group: the leader orders all writes, followers copy them, a
 precandidate or candidate is trying to become leader, a learner copies without a vote. TERM counts elections.
-COMMIT is the last log entry that a majority has, APPLIED the last one that reads on this node can see. A
+COMMIT is the last log entry that a majority has, APPLIED the last one that reads on this node can see. Where
+nodes have replicas of some groups only, a node has lines for these; `kraft groups` shows the nodes of each. A
 node with more than 8 groups has one line with their sums, and one for each group with a problem; --groups
 shows them all.
 

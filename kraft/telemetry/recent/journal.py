@@ -109,7 +109,10 @@ def _role(fields: Mapping[str, object]) -> str:
 
 
 def _configuration(fields: Mapping[str, object]) -> str:
+    """Of several groups only what a change led to: there may be many changes at a time."""
     group = str(fields["of_group"]).removeprefix(" of ") or "the cluster"
+    if fields["of_group"] and fields["joint"] is True:
+        return ""
     text = f"learned the voters of {group}: {_names(fields['voters'])}"
     if fields["learners"]:
         text += f"; the learners: {_names(fields['learners'])}"
@@ -197,7 +200,7 @@ _SENTENCES: dict[str, str | Callable[[Mapping[str, object]], str]] = {
     "cluster_joined": "joined the cluster",
     "votes_not_moved": "could not give group {group} its voters: {reason}",
     "groups_created": "has a replica of each of {groups} groups now",
-    "replica_left": "has left group {group}",
+    "replica_left": "left group {group}",
     "replica_begun": "has a replica of group {group} again",
     "groups_option_ignored": "ignored a setting: {reason}",
     "configuration_changed": _configuration,
