@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kraft.host.group.group import Group
-from kraft.kv.checkpoint import Checkpoint
 from kraft.kv.commands import decode as decode_commands
 from kraft.kv.commands import needed_version
 from kraft.kv.versions import MACHINE_VERSION, decode_version
@@ -35,6 +34,7 @@ from kraft.raft.messages import (
 from kraft.raft.raft import Raft
 from kraft.raft.ready import Outgoing, Ready
 from tests.simulation.committed_log import CommittedLog
+from tests.simulation.equal_replicas import EqualReplicas
 from tests.simulation.logged import Logged
 from tests.simulation.resending import Resending
 from tests.simulation.slot_owners import SlotOwners
@@ -100,6 +100,7 @@ class Checks:
 
     def __init__(self, cluster: "SimulatedCluster") -> None:
         self.resending = Resending()
+        self.replicas = EqualReplicas()
         self._cluster = cluster
         self._checkers = {group: InvariantChecker() for group in range(cluster.group_count)}
         self._ran = cluster.world.ran
@@ -108,13 +109,6 @@ class Checks:
         self._checked = dict.fromkeys(
             self._checkers, 0
         )  # the index up to which a majority of disks is known to hold it
-        # (group, applied) -> stamp, revision, version, keys and ledger, and the first node that was there
-        self._states: dict[tuple[int, int], tuple[tuple[object, ...], str]] = {}
-        self._checkpoints: dict[
-            tuple[int, int], tuple[Checkpoint, str]
-        ] = {}  # (group, index) -> checkpoint, first node
-        # (group, revision) -> the lowest index at which a replica was seen with it
-        self._revisions: dict[tuple[int, int], int] = {}
         self._numbered: dict[tuple[int, ReplicaNumber], str] = {}  # the node of each replica with a number
         # The index up to which a replica holds the committed entries, by (incarnation, group).
         self._kept: dict[tuple[str, int], int] = {}
@@ -160,7 +154,7 @@ class Checks:
         if places != before:
             self._moved(process, group)
             if not before or before[-1] != group.state.index:
-                self._equal_state(process, group)
+                self.replicas.compare_state(process, group)
                 if group.state.machine.keyspace.slots is not None:
                     self._owners.look(group)
 
@@ -186,7 +180,8 @@ class Checks:
         if group.raft.state.commit > max(1, self._checked[group.id]):
             self._checked[group.id] = group.raft.state.commit
             self._on_most_disks(process, group)
-        self._equal_checkpoint(process, group)
+        if not self._cluster.nodes[process.id].damaged:
+            self.replicas.compare_checkpoint(process, group)
         self._bounded(process, group)
 
     def log_of(self, node: str, group: int) -> "GroupLog | None":
@@ -280,33 +275,6 @@ class Checks:
         own, before = (self._cluster.durable_states.get(name) for name in (member.node, former(member.node)))
         return _has(own, group, entry, member) or _has(before, group, entry, member)
 
-    def _equal_state(self, process: "Process", group: Group) -> None:
-        """Demand that replicas have the same data at the same applied index, at whatever time they reached
-        it.
-        """
-        machine, place = group.state.machine, (group.id, group.state.index)
-        numbers = (machine.stamp, machine.revision, machine.version)
-        records, rows = machine.keyspace.records, machine.keyspace.ledger.rows
-        known = self._states.get(place)
-        if known is None:
-            self._states[place] = ((numbers, dict(records), dict(rows)), process.id)
-            before = self._revisions.get((group.id, machine.revision), place[1])
-            self._revisions[(group.id, machine.revision)] = min(before, place[1])
-            return
-        expected, other = known
-        demand((numbers, records, rows) == expected, f"{process.id} and {other} differ at index {place[1]}")
-
-    def _equal_checkpoint(self, process: "Process", group: Group) -> None:
-        """Demand equal checkpoints at one index, sums included, unless a fault damaged a directory."""
-        checkpoint = group.checkpoints.last
-        if checkpoint is None or self._cluster.nodes[process.id].damaged:
-            return
-        expected, other = self._checkpoints.setdefault(
-            (group.id, checkpoint.base.index), (checkpoint, process.id)
-        )
-        if checkpoint is not expected and checkpoint != expected:
-            raise Violation(f"the checkpoints of {process.id} and {other} differ: {checkpoint}, {expected}")
-
     def _bounded(self, process: "Process", group: Group) -> None:
         raft, node = self._cluster.nodes[process.id].config.raft, group.raft
         uncommitted, kept = node.state.log.bytes_after(node.state.commit), node.state.log.tail_bytes
@@ -373,10 +341,6 @@ class Checks:
     def _replicas(self, group: int) -> list[Group]:
         """All replicas of a group that run: any of them may have counted for a node that has none."""
         return [p.host.groups[group] for p in self._cluster.processes() if group in p.host.groups]
-
-    def index_of(self, group: int, revision: int) -> int:
-        """The lowest index at which a replica was seen with this revision."""
-        return self._revisions[(group, revision)]
 
     def recent(self, process: "Process", group: int) -> None:
         """Check that a stale read on `process` is within its bound.

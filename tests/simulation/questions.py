@@ -24,7 +24,7 @@ from kraft.kv.commands.keys import KeyCommand
 from kraft.kv.commands.lock import LockCommand
 from kraft.kv.commands.strings import StringCommand
 from tests.simulation import locks, once, scripts, transactions
-from tests.simulation.linearizability import FLUSH, SET_IF_UNCHANGED, SWAP
+from tests.simulation.linearizability import FLUSH, READ, SET_IF_UNCHANGED, SWAP
 from tests.simulation.process import Process
 from tests.simulation.scripts import LIST_SCRIPT
 from tests.simulation.transactions import LISTS, TRANSACTION
@@ -40,6 +40,8 @@ LIST = LISTS[0]  # stands for all lists
 WATCHED = (*STRINGS, *EXPIRING, SELDOM)  # single keys that are set if they have not changed
 READ_TOGETHER = {PAIR: (PAIR, OTHER_OF_PAIR), LIST: LISTS, locks.LOCK: (locks.LOCK, locks.PROTECTED)}
 KEYS = (*STRINGS, *COUNTERS, *EXPIRING, SELDOM, ELEMENTS, PAIR, LIST, locks.LOCK)
+STALE_READ = "glance"
+READS = (READ, STALE_READ)
 MOST_MS = 3_000  # of the longest expiry
 
 

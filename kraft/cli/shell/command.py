@@ -77,25 +77,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-sc", nargs="+", metavar="ID,HOST,PORT", dest="java", help="be the Java shell, with these servers"
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "-c", action="append", metavar="COMMAND", dest="words", help="execute this; may be repeated"
-    )
-    source.add_argument("-f", "--file", type=Path, metavar="FILE", help="execute the lines of a file")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--json", action="store_const", const="json", dest="form", help="one line of JSON per reply"
-    )
-    form.add_argument(
-        "--raw", action="store_const", const="raw", dest="form", help="raw replies at a terminal too"
-    )
-    form.add_argument(
-        "--no-raw",
-        action="store_const",
-        const="terminal",
-        dest="form",
-        help="replies as at a terminal everywhere",
-    )
+    _declare_source(parser)
+    _declare_form(parser)
     parser.add_argument(
         "--user",
         metavar="NAME",
@@ -117,6 +100,33 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     tls_options.declare(parser)
     parser.set_defaults(run=run)
+
+
+def _declare_source(parser: argparse.ArgumentParser) -> None:
+    """Declare where the commands come from, if not from the terminal."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "-c", action="append", metavar="COMMAND", dest="words", help="execute this; may be repeated"
+    )
+    source.add_argument("-f", "--file", type=Path, metavar="FILE", help="execute the lines of a file")
+
+
+def _declare_form(parser: argparse.ArgumentParser) -> None:
+    """Declare how replies look."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json", action="store_const", const="json", dest="form", help="one line of JSON per reply"
+    )
+    form.add_argument(
+        "--raw", action="store_const", const="raw", dest="form", help="raw replies at a terminal too"
+    )
+    form.add_argument(
+        "--no-raw",
+        action="store_const",
+        const="terminal",
+        dest="form",
+        help="replies as at a terminal everywhere",
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -70,23 +70,11 @@ class Requests:
         self.proposer = Proposer(raft, state, self.leader_clock)
         self._coalescer = coalescer = Coalescer(group, self.proposals, rounds, context.clock, context.turns)
         self.raise_waits = raise_waits = RaiseWaits(group, state, context, timing.leader_wait)
+        shared = self.leader_clock, self.proposer, route, coalescer
         self.writes = Writes(
-            group,
-            raft,
-            state,
-            self.proposals,
-            self.leader_clock,
-            self.proposer,
-            route,
-            coalescer,
-            raise_waits,
-            context,
-            timing,
-            first_request,
+            group, raft, state, self.proposals, *shared, raise_waits, context, timing, first_request
         )
-        self.reads = Reads(
-            group, raft, state, rounds, self.leader_clock, self.proposer, route, coalescer, context, timing
-        )
+        self.reads = Reads(group, raft, state, rounds, *shared, context, timing)
         self.transaction_waits = TransactionWaits(
             group,
             raft,
