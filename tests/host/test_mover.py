@@ -446,6 +446,9 @@ def test_all_keys_of_the_source_may_go_meanwhile(cluster):
     cluster.move()
     assert cluster.run(5, lambda: any(status.keys for status in cluster.host("K1").moves.status()))
     cluster.write(1, Flush())
+    moves = cluster.host(cluster.leads(1)).moves
+    assert cluster.run(1, lambda: any(move.problem for move in moves.status()))
+    assert [move.problem for move in moves.status()] == ["something else happened to the slots"]
     assert cluster.run(30, cluster.over)
     assert cluster.host("K1").slots.group_of(SLOT) == 0
     assert [len(space) for space in cluster.spaces(0)] == [0, 0, 0]

@@ -148,7 +148,6 @@ MOVE_MUTATIONS = (
         "    state.revision = max(state.revision, command.revision)\n",
         "",
         "a revision comes twice: WATCH and KRAFT CAS take one change for another",
-        ONCE,
     ),
     _plant(
         "missing keys count as never there",
@@ -293,7 +292,7 @@ MOVER_MUTATIONS = (
         "attempt",
         "if copy.cleared or copy.keyspace is not self._source.keyspace:",
         "if copy.keyspace is not self._source.keyspace:",
-        "keys come back that were removed",
+        "all keys are copied in vain, and their slots frozen, until their number does not agree",
     ),
     _plant_in_mover(
         "tokens are not sent",

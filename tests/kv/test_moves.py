@@ -320,6 +320,16 @@ def test_a_revision_is_never_given_twice_to_a_key(source, receiver):
     assert receiver.keyspace.revision(KEY) > revision
 
 
+def test_no_revision_that_the_source_has_given_comes_again(source, receiver):
+    """A client may have seen it, with a value that was removed since."""
+    one(source, kv.Put(KEY, b"seen"))
+    seen = source.keyspace.records[KEY].revision
+    one(source, kv.Delete((KEY,)))
+    moved(source, receiver)
+    one(receiver, kv.Put(KEY, b"another"))
+    assert receiver.keyspace.records[KEY].revision > seen
+
+
 def test_a_watch_of_a_missing_key_does_not_survive_what_the_source_knew(source, receiver):
     watched = (kv.Watched(b"{k}gone", 0, source.revision),)
     source.apply(NOW, [kv.Put(b"{k}gone", b""), kv.Delete((b"{k}gone",))])
