@@ -50,13 +50,16 @@ def _headline(view: ClusterView, worst: str) -> str:
         if asked < len(view.answers):
             return f"{view.own.status.node} is healthy; waiting for the other nodes"
         return f"All well: {_nodes(len(view.answers))} and {'knows' if asked == 1 else 'know'} a leader"
-    serving = [group for group in overview.groups(view) if overview.leader(view, group.group) is not None]
     if not view.own.status.cluster:
         return f"{view.own.status.node} does not belong to a cluster yet"
     if overview.left_alone(view):
         return f"{view.own.status.node} was removed from its cluster"
-    if not serving or not overview.majority(view):
+    served = overview.served(view)
+    lost = len(view.replicas) - served + len(overview.unheld(view))
+    if not served:
         return "The cluster is not serving"
+    if lost:
+        return f"{lost} of {view.group_count} groups {'does' if lost == 1 else 'do'} not serve"
     if any(_thin(view, group) for group in overview.groups(view)):
         return "The cluster is serving, but must not lose another node"
     return "The cluster is serving, but needs attention"

@@ -103,6 +103,12 @@ def majority(view: ClusterView) -> bool:
     return bool(known) and not unheld(view) and all(spare_voters(view, group) >= 0 for group in known)
 
 
+def served(view: ClusterView) -> int:
+    """How many groups have a leader and a majority of their voters up, as far as is known."""
+    led = [group for group in groups(view) if leader(view, group.group) is not None]
+    return sum(spare_voters(view, group) >= 0 for group in led)
+
+
 def left_alone(view: ClusterView) -> bool:
     """Whether the node that is looked at was removed, and no other one tells how the cluster is."""
     return view.own.status.state == REMOVED and all(report is view.own for report in view.reports)

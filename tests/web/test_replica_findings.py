@@ -36,7 +36,9 @@ def test_groups_that_lack_a_voter_are_named_together() -> None:
 def test_a_group_without_a_majority_is_bad_though_most_nodes_answer() -> None:
     text = "1 of 3 voters answer; 2 are needed to write or read"
     assert (BAD, "group 3", text) in [each[:3] for each in told(placed("K4", "K5"), "cluster")]
-    assert diagnose(placed("K4", "K5")).text == "The cluster is not serving"
+    assert diagnose(placed("K4", "K5")).text == "1 of 4 groups does not serve"
+    assert diagnose(placed("K2", "K4", "K5")).text == "3 of 4 groups do not serve"
+    assert diagnose(placed("K2", "K3", "K4", "K5")).text == "The cluster is not serving"
 
 
 def test_a_group_of_which_no_node_answers_is_not_forgotten() -> None:
@@ -44,7 +46,7 @@ def test_a_group_of_which_no_node_answers_is_not_forgotten() -> None:
     shown = placed("K4", "K5", "K6")
     start = "start K4, K5 and K6; if they are gone for good: docs/recovery.md"
     assert (BAD, "group 3", "0 of 3 voters answer; 2 are needed to write or read", start) in told(shown)
-    assert diagnose(shown).text == "The cluster is not serving"
+    assert diagnose(shown).text == "1 of 4 groups does not serve"
     assert told(shown, "slots") == []  # its slots have a group
 
 
@@ -62,6 +64,7 @@ def test_a_group_on_nodes_whose_http_ports_alone_are_silent_is_not_lost() -> Non
     answers = placed().answers
     seen = view(*answers[:3], *(silent(each.id) for each in answers[3:]))
     assert told(seen) == []
+    assert "not serve" not in diagnose(seen).text
     up = [member(each.id, connected=each.id != "K4") for each in answers]
     fewer = placed("K4", "K5", "K6").answers
     assert [each for each in told(with_members(fewer, up)) if each[1] == "group 3"] == []

@@ -45,6 +45,10 @@ def cluster(subject: Subject) -> Iterator[CheckResult]:
     found = diagnose(subject.view)
     if not any(each.severity == BAD for each in found.findings):
         yield CheckResult(OK, f"{found.text}{_leaders(subject)}")
+    own = subject.view.own.status
+    if own.group_count > len(own.groups) > 0:
+        text = f"{own.node} has replicas of {len(own.groups)} of {own.group_count} groups"
+        yield CheckResult(OK, text, "kraft groups")
     for each in found.findings:
         if each.topic in ("cluster", "slots", "votes", "replicas"):
             yield CheckResult(_LEVELS[each.severity], f"{each.subject}: {each.text}", each.next)

@@ -47,6 +47,7 @@ def test_groups_on_some_of_the_nodes(stopped):
     found = [(each.level, each.text) for each in cluster.cluster(stopped(view=placed("K4", "K5", "K6")))]
     assert (PROBLEM, "group 3: 0 of 3 voters answer; 2 are needed to write or read") in found
     assert any(text.startswith("group 2: K4 is missing") for level, text in found if level == WARNING)
+    assert (OK, "K1 has replicas of 2 of 4 groups") in found
     many = report("K1", groups=tuple(group("K1", group=id_) for id_ in range(20)))
     told = only(cluster.cluster(stopped(view=view(many)))).text
     assert told.endswith("; the leaders of 20 of its 20 groups are known")
