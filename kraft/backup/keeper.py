@@ -213,7 +213,10 @@ class BackupKeeper:
         if archive is None:
             return
         for group in manifest.groups:
-            log = self._logs.setdefault(group.group, archive.shipped_log(self._cluster, group.group))
+            log = self._logs.get(group.group)
+            if log is None:  # its leader has not answered since this process began
+                log = self._logs[group.group] = archive.shipped_log(self._cluster, group.group)
+                log.resume()
             if self._gap or log.position is None:
                 log.begin(LogPosition(group.index, group.term, group.stamp_ms))
         self._gap = ""

@@ -19,8 +19,10 @@ from kraft.host.admin.leader_spread import LeaderSpread
 from kraft.host.admin.transfers import LeadershipTransfers
 from kraft.host.background import Background
 from kraft.host.backpressure import Backpressure
+from kraft.host.backup.lent_logs import LentLogs
 from kraft.host.backup.pinned_images import PinDone, PinnedImages
 from kraft.host.backup.remote_checkpoints import RemoteCheckpoints
+from kraft.host.backup.remote_logs import RemoteLogs
 from kraft.host.beats import Beats
 from kraft.host.checkpoint_budget import CheckpointBudget
 from kraft.host.context import GroupContext
@@ -101,9 +103,9 @@ class Host:
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         self._checkpoints = CheckpointBudget(config.snapshot.checkpoint_bytes)
         first = jitter(1 << 31) << 20
-        remote = RemoteCheckpoints(elsewhere.has)
+        remote, self.logs = RemoteCheckpoints(elsewhere.has), RemoteLogs(self.leader)
         self.images = PinnedImages(config.node.id, groups, slots, formation, clock, disk, remote, first)
-        self._image_commands = images = ImageCommands(self.images)
+        self._image_commands = images = ImageCommands(self.images, LentLogs(groups, disk, clock))
         election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
         self.beats = beats = Beats(config, self.groups, self.peers, turns, clock, loaded.starts)
         self.hibernation = sleep = Hibernation(config, self.groups, beats, election, self._context)
@@ -115,7 +117,7 @@ class Host:
         self._admin = AdminExecutor(
             groups, elsewhere.directory, context, self.transfers, images, plans, sleep.wake, self.read, first
         )
-        remote.ask = self._admin.ask_at_once
+        remote.ask = self.logs.ask = self._admin.ask_at_once
         active = (self.transfers, self._admin, self.images, self.moves, elsewhere)
         idleness = Idleness(config, groups, context, self._lifecycle, beats, sleep, active)
         self._ticker = ticker = Ticker(config, clock, idleness, self)

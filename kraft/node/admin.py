@@ -210,6 +210,30 @@ CheckpointLoan = PinCheckpoint | ReadCheckpoint | KeepCheckpoint | CloseCheckpoi
 """What a node without a group asks of its leader for an image (`host.backup.lent_checkpoints`)."""
 
 
+class FindLogs(msgspec.Struct, frozen=True, array_like=True, tag=44):
+    """Tell how far the logs of these groups reach, if the node leads them. No client sends it, nor the next.
+
+    The result has [group, index of the first entry, index up to which entries are applied] for each.
+    """
+
+    groups: tuple[int, ...]
+
+
+class ReadLog(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """Read some entries of a group from `first` up to at most `last`, as MessagePack, from byte `offset` on.
+
+    The result is [a part of them, the bytes of all of it], 0 bytes if the log begins later.
+    """
+
+    first: int
+    last: int
+    offset: int
+
+
+LogLoan = FindLogs | ReadLog
+"""What a node without a group asks of its leader for a shipped log (`host.backup.lent_logs`)."""
+
+
 class MoveSlots(msgspec.Struct, frozen=True, array_like=True, tag=21):
     """Move the slots from `first` to `last`, all of one group, to `group`.
 
@@ -359,6 +383,7 @@ AdminCommand = (
     | HoldProposals
     | LogHeldMarker
     | CheckpointLoan
+    | LogLoan
     | SlotChange
     | CreateGroups
     | ReplicaChange
@@ -374,7 +399,7 @@ LOCAL = (
 )  # carried out by the node that is asked
 CHECKPOINTING = (TakeSnapshot, Verify, Reseed, PinCheckpoint)  # these wait for a checkpoint of the leader
 # These do the same when they are carried out again, so the next leader gets them when one is lost.
-REPEATABLE = (Rehearse, TakeSnapshot, Verify, Reseed)
+REPEATABLE = (Rehearse, TakeSnapshot, Verify, Reseed, ReadLog)
 DONE = "DONE"  # the result of a rehearsal where the members are as the command wants them
 SILENT = (  # too many of them to be logged
     ReadImage,
@@ -388,6 +413,8 @@ SILENT = (  # too many of them to be logged
     ReadCheckpoint,
     KeepCheckpoint,
     CloseCheckpoint,
+    FindLogs,
+    ReadLog,
 )
 AdminResult = str | int | list[object] | dict[str, object]
 AdminOutcome = AdminResult | Exception

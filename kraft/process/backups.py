@@ -5,39 +5,30 @@ own: a backup directory may be on a slow disk, or on another machine that hangs,
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
 
 from kraft.backup.archive import image_name
 from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError, Stopped
 from kraft.backup.keeper import BackupKeeper, BackupSettings
 from kraft.backup.manifest import Manifest
-from kraft.backup.ports import BackupObserver, ImageSource, LogReach
+from kraft.backup.ports import BackupObserver
 from kraft.config.values import BackupConfig
-from kraft.host.backup.pinned_images import PinnedImage, ReadDone
 from kraft.host.host import Host
 from kraft.node.admin import AdminDone
 from kraft.node.errors import AdminRefused
-from kraft.node.values import Rows
+from kraft.process.backup_source import CallInReactor, HostSource
 from kraft.process.failure import CannotStart
-from kraft.raft.messages import Entry
 from kraft.storage.store import Store
 
 STEP_SECONDS = 1.0
 STOP_SECONDS = 5.0
-ANSWER_SECONDS = 0.5  # between two looks whether the node stops, while an answer is awaited
-FETCH_BYTES = 256 << 10
-PIECE_BYTES = 64 << 10
 PAUSE_TIMES = 3  # of the time worked, as for checkpoints: writers notice less
 PAUSE_SECONDS_MAX = 0.05
 SLICE_SECONDS = 0.0005
-
-CallInReactor = Callable[..., object]
 
 
 def backup_settings(config: BackupConfig) -> BackupSettings | None:
@@ -63,7 +54,7 @@ class BackupThread:
         observer: BackupObserver,
     ) -> None:
         self._call_in_reactor = call_in_reactor
-        self._node = _Node(host, store, call_in_reactor)
+        self._node = HostSource(host, store, call_in_reactor)
         self._worked_since = 0.0
         self._requests: SimpleQueue[tuple[str, AdminDone] | None] = SimpleQueue()
         self._directory = settings.directory
@@ -159,90 +150,3 @@ class _Reports:
     def waiting(self, folder: str) -> None:
         """Another process writes."""
         self._call(self._observer.waiting, folder)
-
-
-class _Node:
-    """`backup.ports.NodeSource`: what is asked is done on the reactor's thread."""
-
-    def __init__(self, host: Host, store: Store, call_in_reactor: CallInReactor) -> None:
-        self.stopping = False
-        self._host = host
-        self._store = store
-        self._call_in_reactor = call_in_reactor
-
-    def ask(self, question: Callable[[Callable[[Any], None]], object]) -> Any:
-        """Run `question(answer)` on the reactor's thread, and wait until it has called `answer`."""
-        answers: SimpleQueue[Any] = SimpleQueue()
-        self._call_in_reactor(question, answers.put)
-        while True:
-            try:
-                return answers.get(timeout=ANSWER_SECONDS)
-            except Empty:
-                if self.stopping:
-                    raise Stopped("the node stops") from None
-
-    def cluster(self) -> str:
-        """The id of the cluster."""
-        found: str = self.ask(lambda answer: answer(self._host.peers.formation.identity.cluster))
-        return found
-
-    def logs(self) -> Mapping[int, LogReach]:
-        """The log of every group."""
-        found: dict[int, LogReach] | str = self.ask(lambda answer: answer(self._reaches()))
-        if isinstance(found, str):
-            raise BackupError(found)
-        return found
-
-    def _reaches(self) -> dict[int, LogReach] | str:
-        """The logs, or why there are none."""
-        missing = [id_ for id_ in range(self._host.slots.groups) if id_ not in self._host.groups]
-        if missing and all(map(self._host.elsewhere.has, missing)):
-            groups = ", ".join(map(str, missing))
-            return f"the log is not shipped: this node has no replica of group {groups}; its images are whole"
-        if missing:
-            return {}
-        return {
-            id_: LogReach(
-                group.raft.state.log.base.index + 1, group.state.index, bool(group.raft.state.leader)
-            )
-            for id_, group in self._host.groups.items()
-            if not group.state.fenced
-        }
-
-    def fetch(self, group: int, first: int, last: int) -> Sequence[Entry]:
-        """Entries of the log."""
-        found: Sequence[Entry] = self.ask(partial(self._store.fetch, group, first, last, FETCH_BYTES))
-        return found
-
-    def open_image(self) -> ImageSource:
-        """The state of all groups."""
-        image: PinnedImage | Exception = self.ask(self._host.open_image)
-        if isinstance(image, Exception):
-            raise BackupError(str(image) or f"no checkpoint: {type(image).__name__}")
-        return _Image(self, self._host, self._call_in_reactor, image)
-
-
-class _Image:
-    """`backup.ports.ImageSource`."""
-
-    def __init__(self, node: _Node, host: Host, call_in_reactor: CallInReactor, image: PinnedImage) -> None:
-        self.head: Manifest = image.head
-        self._node = node
-        self._host = host
-        self._call_in_reactor = call_in_reactor
-        self._image = image
-
-    def read(self, group: int, after: bytes | None) -> Rows:
-        """A piece of the rows of a group."""
-        outcome: Rows | AdminRefused = self._node.ask(partial(self._read, group, after))
-        if isinstance(outcome, AdminRefused):
-            raise BackupError(str(outcome))
-        return outcome
-
-    def _read(self, group: int, after: bytes | None, answer: ReadDone) -> None:
-        self._host.images.find(self._image.token)  # it is in use
-        self._image.read(group, after, PIECE_BYTES, answer)
-
-    def close(self) -> None:
-        """Close it."""
-        self._call_in_reactor(self._host.images.close, self._image.token)

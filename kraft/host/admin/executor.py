@@ -34,18 +34,16 @@ from kraft.node.admin import (
     AdminDone,
     AdminOutcome,
     CheckpointLoan,
-    CloseCheckpoint,
     Compact,
     CreateGroups,
     Drain,
+    FindLogs,
     GroupChange,
     HoldProposals,
-    KeepCheckpoint,
     LogHeldMarker,
+    LogLoan,
     MembershipChange,
-    PinCheckpoint,
     PlacementChange,
-    ReadCheckpoint,
     Rehearse,
     Remove,
     Reseed,
@@ -62,6 +60,7 @@ from kraft.raft.errors import NotLeading
 ADMIN_SECONDS = 30.0  # the longest wait for a command: a new node has to be dialled
 REHEARSAL_SECONDS = 10.0  # of a removal, for which no node has to be dialled: for a leader to be elected
 HOLD_SECONDS = 5.0  # for a hold and its marker
+FIND_SECONDS = 2.0  # for a question that is soon asked again
 CHECKPOINT_SECONDS = 900.0  # for those that wait for a checkpoint: a million keys take most of a minute
 
 LocalCommand = Drain | Compact | ImageCommand
@@ -286,7 +285,7 @@ class AdminExecutor:
             self._images.marked(group.id)
         done(AdminRefused(NOT_HELD) if marker is None else list(marker))
 
-    def _lend_checkpoint(self, group: Group, command: CheckpointLoan, done: AdminDone) -> None:
+    def _lend(self, group: Group, command: CheckpointLoan | LogLoan, done: AdminDone) -> None:
         self._images.lend(group.id, command, done)
 
     def _create_groups(self, group: Group, command: CreateGroups, done: AdminDone) -> None:
@@ -334,7 +333,7 @@ class AdminExecutor:
         Reseed: _reseed,
         HoldProposals: _hold,
         LogHeldMarker: _mark_held,
-        **dict.fromkeys((PinCheckpoint, ReadCheckpoint, KeepCheckpoint, CloseCheckpoint), _lend_checkpoint),
+        **dict.fromkeys(get_args(CheckpointLoan | LogLoan), _lend),
         CreateGroups: _create_groups,
     }
 
@@ -373,6 +372,8 @@ def _seconds(command: AdminCommand) -> float:
     """How long a command may take."""
     if isinstance(command, HoldProposals | LogHeldMarker):
         return HOLD_SECONDS
+    if isinstance(command, FindLogs):
+        return FIND_SECONDS
     return CHECKPOINT_SECONDS if isinstance(command, CHECKPOINTING) else ADMIN_SECONDS
 
 

@@ -1,10 +1,11 @@
-"""Administrators' commands about images for backups, which this node carries out itself."""
+"""Commands about backups: those that this node carries out itself, and what it lends to other nodes."""
 
 from collections.abc import Callable
 from functools import partial
 
 import msgspec
 
+from kraft.host.backup.lent_logs import LentLogs
 from kraft.host.backup.pinned_images import Mark, PinnedImage, PinnedImages
 from kraft.host.ports import BackupTaker
 from kraft.node.admin import (
@@ -12,11 +13,14 @@ from kraft.node.admin import (
     CheckpointLoan,
     CloseCheckpoint,
     CloseImage,
+    FindLogs,
     KeepCheckpoint,
+    LogLoan,
     OpenImage,
     PinCheckpoint,
     ReadCheckpoint,
     ReadImage,
+    ReadLog,
     TakeBackup,
 )
 from kraft.node.errors import AdminRefused
@@ -33,8 +37,9 @@ ImageCommand = OpenImage | ReadImage | CloseImage | TakeBackup
 class ImageCommands:
     """Carries them out. `taker` writes backups to a directory of this node, None if none is configured."""
 
-    def __init__(self, images: PinnedImages) -> None:
+    def __init__(self, images: PinnedImages, logs: LentLogs) -> None:
         self.taker: BackupTaker | None = None
+        self._logs = logs
         self._images = images
 
     def do(self, command: ImageCommand, mark: Mark, done: AdminDone) -> None:
@@ -56,7 +61,7 @@ class ImageCommands:
         """As `PinnedImages.marked`."""
         self._images.marked(group)
 
-    def lend(self, group: int, command: CheckpointLoan, done: AdminDone) -> None:
+    def lend(self, group: int, command: CheckpointLoan | LogLoan, done: AdminDone) -> None:
         """Carry out a command of a node without the `group`, as its leader."""
         lent = self._images.lent
         match command:
@@ -68,6 +73,10 @@ class ImageCommands:
                 lent.keep(command, done)
             case CloseCheckpoint():
                 lent.close(command, done)
+            case FindLogs():
+                self._logs.find(command, done)
+            case ReadLog():
+                self._logs.read(group, command, done)
 
     def _read(self, command: ReadImage, done: AdminDone) -> None:
         image = self._images.find(command.token)

@@ -1,0 +1,91 @@
+"""The logs of groups that this node has no replica of, for a backup: their leaders send the entries.
+
+Nodes are asked, not groups: one question to each leader tells how far all its logs reach.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import msgspec
+
+from kraft.backup.ports import LogReach
+from kraft.host.backup.remote_checkpoints import Ask
+from kraft.node.admin import AdminDone, AdminOutcome, FindLogs, ReadLog
+from kraft.node.errors import AdminRefused
+from kraft.raft.messages import Entry
+
+FOREIGN = "the leader of group {} does not answer with a part of its log: update it first"
+LOST = "the leader of group {} did not answer with its log"
+
+Found = Callable[[dict[int, LogReach]], object]
+LogDone = Callable[[Sequence[Entry] | AdminRefused], object]
+
+_entries = msgspec.msgpack.Decoder(list[Entry])
+
+
+class RemoteLogs:
+    """`leader` tells who leads a group, '' if that is not known; `ask` brings a command to a leader."""
+
+    ask: Ask
+
+    def __init__(self, leader: Callable[[int], str]) -> None:
+        self._leader = leader
+
+    def find(self, groups: Iterable[int], found: Found) -> None:
+        """Ask how far the logs of these groups reach. `found` gets those whose leaders answer soon."""
+        led = defaultdict[str, list[int]](list)
+        for group in groups:
+            if leader := self._leader(group):
+                led[leader].append(group)
+        search = _Search(len(led), found)
+        for of_leader in led.values():
+            self.ask(of_leader[0], FindLogs(tuple(of_leader)), search.answered)
+
+    def read(self, group: int, first: int, last: int, done: LogDone) -> None:
+        """Read some entries from `first` up to at most `last`; `done` gets none if the log begins later."""
+        self._read_part(ReadLog(first, last, 0), group, [], done)
+
+    def _read_part(self, command: ReadLog, group: int, parts: list[bytes], done: LogDone) -> None:
+        answered: AdminDone = partial(self._answered, command, group, parts, done)
+        self.ask(group, command, answered)
+
+    def _answered(
+        self, command: ReadLog, group: int, parts: list[bytes], done: LogDone, outcome: AdminOutcome
+    ) -> None:
+        if isinstance(outcome, Exception):
+            lost = AdminRefused(LOST.format(group))
+            done(outcome if isinstance(outcome, AdminRefused) else lost)
+            return
+        try:
+            part, total = msgspec.convert(outcome, tuple[bytes, int])
+            parts.append(part)
+            size = command.offset + len(part)
+            if part and size < total:
+                self._read_part(msgspec.structs.replace(command, offset=size), group, parts, done)
+                return
+            done(_entries.decode(b"".join(parts)) if total else ())
+        except msgspec.MsgspecError:
+            done(AdminRefused(FOREIGN.format(group)))
+
+
+class _Search:
+    """One round of questions, of which so many are not answered."""
+
+    def __init__(self, questions: int, found: Found) -> None:
+        self._left = questions
+        self._found = found
+        self._reaches: dict[int, LogReach] = {}
+        if not questions:
+            found({})
+
+    def answered(self, outcome: AdminOutcome) -> None:
+        try:
+            answer = [] if isinstance(outcome, Exception) else outcome
+            for group, first, applied in msgspec.convert(answer, list[tuple[int, int, int]]):
+                self._reaches[group] = LogReach(first, applied, led=True)
+        except msgspec.ValidationError:
+            pass  # of another version: as one that does not answer
+        self._left -= 1
+        if not self._left:
+            self._found(self._reaches)

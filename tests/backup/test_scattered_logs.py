@@ -1,0 +1,256 @@
+"""Backups of a node that lacks groups: their leaders send the entries, so its directory has all moments."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from kraft.backup.errors import BackupError
+from kraft.backup.keeper import BackupKeeper, BackupSettings
+from kraft.backup.ports import LogReach
+from kraft.host.backup import lent_logs
+from kraft.host.membership.formation import cluster_id
+from kraft.moment import LATEST, Moment
+from kraft.node import admin
+from kraft.node.admin import AdminOutcome
+from kraft.node.errors import AdminRefused
+from kraft.process.backup_source import HostSource
+from kraft.storage.offline.restoration import founders_of, open_backup, restore
+from tests.backup.directories import content_of
+from tests.backup.test_keeper import Witness
+from tests.host.scattered import Apart
+from tests.server.groups import key_in
+
+GROUPS = (0, 1, 2)
+
+
+class SimulatedSource(HostSource):
+    """The source of a simulated node, whose answers come while the simulated time passes."""
+
+    def __init__(self, cluster, id_):
+        process = cluster.process(id_)
+        super().__init__(process.host, process.disk, lambda call, *arguments: call(*arguments))
+        self._cluster = cluster
+
+    def ask(self, question):
+        answers: list[Any] = []
+        question(answers.append)
+        assert self._cluster.run(60, partial(bool, answers))
+        return answers[0]
+
+
+class Backup:
+    """The backups of one node of a cluster; `step` lets a second pass."""
+
+    def __init__(self, directory, cluster, id_):
+        self._directory = directory
+        self._cluster = cluster
+        self.witness = Witness()
+        self.source = SimulatedSource(cluster, id_)
+        self.settings = BackupSettings(directory, None, interval=3600.0, keep=7, ship=True)
+        self.keeper = self.another()
+
+    def another(self):
+        world = self._cluster.world
+        return BackupKeeper(
+            self.settings,
+            self.source,
+            self.witness,
+            pause=lambda: None,
+            wall_ms=self.source._host._clock.wall_ms,
+            clock=lambda: world.now,
+        )
+
+    def step(self, count=1):
+        for _ in range(count):
+            self._cluster.run(1)
+            self.keeper.step()
+
+    def restored(self, data, moment=LATEST):
+        """The keys of what is restored."""
+        backup = open_backup(str(self._directory), moment, None)
+        founders = founders_of([("K1", "10.1.0.1:10001")], "token", backup.manifest)
+        restore(backup, str(data), "K1", founders, cluster_id)
+        return content_of(data)
+
+
+@pytest.fixture
+def cluster():
+    return Apart(checkpoint_entries=1 << 30)
+
+
+@pytest.fixture
+def backup(tmp_path, cluster):
+    made = Backup(tmp_path / "backup", cluster, "K5")
+    yield made
+    made.keeper.close()
+
+
+def write(cluster, text):
+    client = cluster.connect("K5")
+    for group in GROUPS:
+        assert client.run("SET", key_in(group), text) == b"+OK\r\n"
+
+
+def all_groups(text):
+    return {key_in(group): text for group in GROUPS}
+
+
+def test_every_moment_of_all_groups_can_be_restored(cluster, backup, tmp_path):
+    write(cluster, "before")
+    backup.step(2)
+    write(cluster, "first")
+    moment = Moment(time_ms=backup.source._host._clock.wall_ms() + 1000)
+    backup.step(3)
+    write(cluster, "second")
+    backup.step(2)
+    assert backup.witness.of("failed") == []
+    assert len(backup.witness.of("image_made")) == 1
+    assert {group for group, _, _ in backup.witness.of("shipped")} == set(GROUPS)
+    assert backup.restored(tmp_path / "first", moment) == all_groups(b"first")
+    assert backup.restored(tmp_path / "second") == all_groups(b"second")
+
+
+def test_the_next_leader_sends_the_log(cluster, backup, tmp_path):
+    write(cluster, "first")
+    backup.step(2)
+    leader = cluster.leader_of(1)
+    other = "K2" if leader == "K1" else "K1"
+    assert cluster.carried_out("K5", admin.TransferLeadership(other, 1)) == other
+    write(cluster, "second")
+    backup.step(2)
+    assert backup.witness.of("failed") == []
+    assert backup.restored(tmp_path / "data") == all_groups(b"second")
+
+
+def test_a_group_without_a_leader_delays_no_other_one(cluster, backup, tmp_path):
+    """And when it has one again, nothing is missing."""
+    write(cluster, "first")
+    backup.step(2)
+    for id_ in ("K1", "K2"):
+        cluster.nodes[id_].crash()
+    assert cluster.run(20, lambda: cluster.leader_of(2))
+    cluster.run(5)
+    shipped = len(backup.witness.of("shipped"))
+    backup.step(2)
+    assert {group for group, _, _ in backup.witness.of("shipped")[shipped:]} == {0, 2}
+    for id_ in ("K1", "K2"):
+        cluster.nodes[id_].start()
+    assert cluster.run(20, cluster.led)
+    write(cluster, "second")
+    backup.step(3)
+    assert backup.restored(tmp_path / "data") == all_groups(b"second")
+    assert backup.witness.of("gap") == []
+
+
+def test_an_image_leaves_no_gap_in_the_log_of_a_group_that_was_not_asked_yet(
+    cluster, backup, tmp_path, monkeypatch
+):
+    """Its leader did not answer between the start of the node and the image."""
+    write(cluster, "first")
+    backup.step(2)
+    moment = Moment(time_ms=backup.source._host._clock.wall_ms() + 1000)
+    backup.step(2)
+    backup.keeper.close()
+    write(cluster, "second")
+    backup.keeper = backup.another()
+    with monkeypatch.context() as patch:
+        patch.setattr(SimulatedSource, "logs", lambda source: reach_of_group_0(source))
+        backup.step(2)
+        backup.keeper.take("later")
+    backup.step(2)
+    assert backup.witness.of("gap") == []
+    assert backup.restored(tmp_path / "first", moment) == all_groups(b"first")
+    assert backup.restored(tmp_path / "second") == all_groups(b"second")
+
+
+def reach_of_group_0(source):
+    return {0: source._reaches()[0]}
+
+
+def test_an_entry_that_is_larger_than_an_answer_comes_in_parts(cluster, backup, tmp_path, monkeypatch):
+    """It is read from the disk once, and not kept after its last part."""
+    monkeypatch.setattr(lent_logs, "PART_BYTES", 100)
+    backup.step(2)
+    write(cluster, "v" * 1000)
+    logs = cluster.host(cluster.leader_of(1))._image_commands._logs
+    fetched = CountedDisk(logs._disk)
+    logs._disk = fetched
+    backup.step(2)
+    assert fetched.count == 1
+    assert logs._kept is None
+    assert backup.witness.of("failed") == []
+    assert backup.restored(tmp_path / "data") == all_groups(b"v" * 1000)
+
+
+def test_a_log_that_its_leader_has_cut_leads_to_a_new_image(cluster, backup, tmp_path):
+    write(cluster, "first")
+    backup.step(2)
+    write(cluster, "second")
+    for group in (1, 2):
+        leader = cluster.host(cluster.leader_of(group))
+        done: list[object] = []
+        leader.admin(admin.TakeSnapshot(), done.append)
+        assert cluster.run(20, partial(bool, done))
+        assert cluster.carried_out(leader.id, admin.Compact(0))
+    backup.step(3)
+    assert {group for group, _ in backup.witness.of("gap")} & {1, 2}
+    assert len(backup.witness.of("image_made")) == 2
+    assert backup.restored(tmp_path / "data") == all_groups(b"second")
+
+
+def test_a_replica_that_leaves_while_its_log_is_read_is_asked_elsewhere(cluster):
+    """And one that has come meanwhile may begin after what is wanted."""
+    write(cluster, "first")
+    source = SimulatedSource(cluster, cluster.leader_of(1))
+    host = source._host
+    applied = host.groups[1].state.index
+    for id_ in ("K1", "K5"):
+        other = SimulatedSource(cluster, id_)
+        assert [entry.index for entry in other.fetch(1, applied, applied)] == [applied]
+    holder = SimulatedSource(cluster, "K2" if cluster.leader_of(1) == "K1" else "K1")
+    emptied: Any = Emptied()
+    holder._disk = emptied
+    assert [entry.index for entry in holder.fetch(1, applied, applied)] == [applied]
+
+
+class CountedDisk:
+    """Counts what is read of the log."""
+
+    def __init__(self, disk):
+        self._disk = disk
+        self.count = 0
+
+    def fetch(self, *arguments):
+        self.count += 1
+        self._disk.fetch(*arguments)
+
+
+class Emptied:
+    """A disk that has no entry of the log any more."""
+
+    def fetch(self, group, first, last, max_bytes, done):
+        done(())
+
+
+def test_a_leader_that_does_not_know_the_question_is_one_that_does_not_answer(cluster):
+    source = SimulatedSource(cluster, "K5")
+    host = source._host
+    refused: AdminOutcome = AdminRefused("K1 leads and does not know this command: update it first")
+    for outcome in (refused, [[1]]):
+        host.logs.ask = partial(answer_with, outcome)
+        assert set(source.logs()) == {0}
+        with pytest.raises(BackupError, match="update it first"):
+            source.fetch(1, 1, 1)
+
+
+def answer_with(outcome, _group, _command, done):
+    done(outcome)
+
+
+def test_what_a_leader_tells_is_what_it_has(cluster):
+    write(cluster, "first")
+    found = SimulatedSource(cluster, "K5").logs()
+    for group in GROUPS:
+        replica = cluster.host(cluster.leader_of(group)).groups[group]
+        assert found[group] == LogReach(replica.raft.state.log.base.index + 1, replica.state.index, led=True)
