@@ -9,7 +9,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,8 @@ from kraft.cli.output.blocks import BAD, COMMAND, DIM, EMPTY, GOOD, STRONG, WARN
 from kraft.cli.output.display import display
 from kraft.host.membership.formation import cluster_id
 from kraft.storage.errors import Damaged, DirectoryLocked, StorageError
-from kraft.storage.offline.recovery import Findings, GroupFindings, Recovery, gone_min, open_recovery
+from kraft.storage.offline.group_findings import GroupFindings
+from kraft.storage.offline.recovery import Findings, Recovery, gone_min, open_recovery
 
 MARK_BYTES = 16
 SLOTS_SHOWN = 16  # ranges
@@ -29,6 +30,8 @@ examples:
   kraft recover /var/lib/kraft/K1            show the data of this survivor; nothing is changed
   kraft recover --json /var/lib/kraft/K1     the same for programs
   kraft recover --yes /var/lib/kraft/K1      make a new cluster of it
+  kraft recover /var/lib/kraft/K1 --from /mnt/K3 --from /mnt/K5
+                                             with groups that K1 lacks, or that others know better
 
 Only for a cluster that has lost a majority for good. Stop the remaining nodes, make a dry run on every
 survivor, and recover the one whose last entry has the highest term; among equal terms, the highest index.
@@ -43,6 +46,14 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.description = "Makes a stopped node the only voter of a new cluster that has the data of the node."
     parser.epilog = EXAMPLES
     parser.add_argument("directory", metavar="DIR", help="the node's data directory (node.data)")
+    parser.add_argument(
+        "--from",
+        dest="others",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="the data directory of another survivor, or a copy of it, which is only read (repeatable)",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--yes", action="store_true", help="do it without asking")
     what.add_argument("--dry-run", action="store_true", help="only show, do not ask (at a terminal)")
@@ -53,16 +64,16 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Show the data of the node and recover it if asked to. Returns the exit status."""
     try:
-        with _opened(chosen.directory) as recovery:
+        with _opened(chosen.directory, chosen.others) as recovery:
             return _run(chosen, recovery)
     except StorageError as error:
         raise Failure(_explained(error)) from None
 
 
-def _opened(directory: str) -> Recovery:
-    """The directory, which is read whole, and verified as at a start."""
-    with display().work(f"reading {directory}", "keys") as report:
-        return open_recovery(directory, report=lambda _, keys, of: report(keys, of))
+def _opened(directory: str, others: Sequence[str]) -> Recovery:
+    """The directories, which are read whole, and verified as at a start."""
+    with display().work(f"reading {', '.join((directory, *others))}", "keys") as report:
+        return open_recovery(directory, report=lambda _, keys, of: report(keys, of), others=others)
 
 
 def _run(chosen: argparse.Namespace, recovery: Recovery) -> int:
@@ -124,9 +135,10 @@ def report(directory: str, found: Findings, now_ms: int) -> Iterator[Line]:
     yield line(f"{directory}: node ", Span(id_, STRONG), f" of cluster {cluster}, {_kind(found)}")
     for group in found.groups:
         yield EMPTY
-        if len(found.groups) > 1:
-            yield line(f"group {group.group}")
-        for name, text in _group_lines(id_, group, now_ms):
+        source = "" if group.path == directory else f", from {group.path} of {group.node}"
+        if len(found.groups) > 1 or source:
+            yield line(f"group {group.group}{source}")
+        for name, text in _group_lines(group, now_ms):
             label = Span(f"{name:<{LABEL_WIDTH}}", _STYLES.get(name, DIM))
             yield line("  ", label, f" {text}", hang=LABEL_WIDTH + 3)
     if found.damage:
@@ -141,6 +153,16 @@ def report(directory: str, found: Findings, now_ms: int) -> Iterator[Line]:
             yield line("  ", text, hang=2)
 
 
+_CHOICE = (
+    "- on all other survivors run this too; recover the one whose last entry has the highest term, and",
+    "  among equal terms the highest index. Recover one node only",
+)
+_CHOICE_FROM_SEVERAL = (
+    "- name the directories of all survivors with --from: of each group that log counts whose last entry",
+    "  has the highest term, and among equal terms the highest index. Recover one node only",
+)
+
+
 def advice(found: Findings) -> Iterator[str]:
     """Lines of advice before the recovery."""
     id_ = found.identity.id
@@ -148,8 +170,7 @@ def advice(found: Findings) -> Iterator[str]:
     for voters in found.majorities:
         yield f"- {gone_min(voters)} of the {len(voters)} voters ({', '.join(voters)}) must be gone for good:"
         yield "  as long as fewer are, start the others instead"
-    yield "- on all other survivors run this too; recover the one whose last entry has the highest term, and"
-    yield "  among equal terms the highest index. Recover one node only"
+    yield from _CHOICE_FROM_SEVERAL if any(group.node != id_ for group in found.groups) else _CHOICE
     yield f"- with --yes {id_} becomes the only voter of a new cluster; all other members are retired, and"
     yield "  have to be wiped and added again"
 
@@ -162,7 +183,7 @@ def _kind(found: Findings) -> str:
     return f"{kind}; other members: {', '.join(others) or 'none'}{under_way}"
 
 
-def _group_lines(id_: str, group: GroupFindings, now_ms: int) -> Iterator[tuple[str, str]]:
+def _group_lines(group: GroupFindings, now_ms: int) -> Iterator[tuple[str, str]]:
     place = f"index {group.last_index} of term {group.last_term}"
     yield "last entry", f"{place}, {age(group.last_stamp, now_ms)}"
     yield "kept", f"entries up to {group.committed}: known to be committed"
@@ -171,9 +192,12 @@ def _group_lines(id_: str, group: GroupFindings, now_ms: int) -> Iterator[tuple[
         yield "kept as well", f"{entries} after that, {orders}, may or may not have been acknowledged:"
         yield "", "they are kept"
     yield "lost", f"anything after {place}: writes that the lost majority acknowledged"
-    yield "", f"and {id_} never got; how many cannot be known here"
+    yield "", f"and {group.node} never got; how many cannot be known here"
     if group.fenced:
-        yield "WARNING", f"the data of {id_} differed from the other replicas' when they were compared:"
+        yield (
+            "WARNING",
+            f"the data of {group.node} differed from the other replicas' when they were compared:",
+        )
         yield "", "prefer another survivor, even one with fewer entries"
 
 
@@ -235,6 +259,8 @@ def facts(directory: str, found: Findings, cluster: str | None) -> dict[str, Any
 def _group_facts(group: GroupFindings) -> dict[str, Any]:
     return {
         "group": group.group,
+        "node": group.node,
+        "directory": group.path,
         "last_term": group.last_term,
         "last_index": group.last_index,
         "last_stamp_ms": group.last_stamp or None,

@@ -71,6 +71,11 @@ class Machine(MachineState):
         changes = space.take_changes()
         return Capture(base, self.revision, changes, self.version, cleared, space.ledger.take_changes())
 
+    def whole(self, base: Base) -> Capture:
+        """What the first checkpoint in an empty file has to write: all there is at `base`."""
+        space = self.keyspace
+        return Capture(base, self.revision, dict(space.records), self.version, ledger=dict(space.ledger.rows))
+
     def digest(self) -> bytes:
         """A hash of the whole state: contents, expiries, revisions, stamp, version. Reads every key."""
         head = b"%d %d %d %d " % (self.stamp, self.revision, self.version, len(self.keyspace))

@@ -178,6 +178,8 @@ def test_json_of_a_dry_run_and_of_the_deed(survivor, capsys):
         "groups": [
             {
                 "group": 0,
+                "node": "K1",
+                "directory": str(survivor),
                 "last_term": 2,
                 "last_index": 5,
                 "last_stamp_ms": NOW_MS - HOUR_MS,

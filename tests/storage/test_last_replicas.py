@@ -14,7 +14,8 @@ from kraft.storage import migrations
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import DamagedLog, NewerVersion
 from kraft.storage.offline.inspection import inspect
-from kraft.storage.offline.recovery import RecoveryRefused, open_recovery
+from kraft.storage.offline.recovery import open_recovery
+from kraft.storage.offline.survivor import RecoveryRefused
 from tests.storage.conftest import INCARNATION
 from tests.storage.states import filled, open_states
 
@@ -219,7 +220,7 @@ def test_an_inspection_tells_of_the_other_groups(formed, tmp_path):
 def test_a_node_without_a_group_is_not_recovered(formed, tmp_path):
     replaced(formed, GONE)
     formed.close()
-    with pytest.raises(RecoveryRefused, match="K1 has no replica of group 1"):
+    with pytest.raises(RecoveryRefused, match="there is no replica of group 1 here"):
         open_recovery(str(tmp_path))
 
 

@@ -21,7 +21,8 @@ from kraft.raft.ready import Persist
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import DamagedLog, DamagedState, DirectoryLocked, DirectoryUnusable
 from kraft.storage.lock import DirectoryLock
-from kraft.storage.offline.recovery import RecoveryRefused, gone_min, open_recovery
+from kraft.storage.offline.recovery import gone_min, open_recovery
+from kraft.storage.offline.survivor import RecoveryRefused
 from tests.kv.group_states import NOW
 from tests.kv.slot_logs import KEYS, OTHER, SLOT, SOURCE, logs_of_a_move
 from tests.storage.conftest import INCARNATION

@@ -194,19 +194,20 @@ class LogDatabase(SqliteDatabase):
 
     def _move(self, staged: _Staged, group: int, persist: Persist) -> None:
         """Truncate the log, move its base or switch the state file, which most writes do not."""
-        row = staged.replicas.get(group) or self.replica(group)
+        before = replicas.unwritten(self._incarnation, group) if group in staged.last else self.replica(group)
+        row = staged.replicas.get(group) or before
         head = staged.heads.get(group) or self._head(group)
         if persist.truncate_from is not None and persist.truncate_from <= head.last_index:
             head = entries.truncate(self.cursor, group, persist.truncate_from, row.empty_head)
             staged.shortened.add(group)
         if persist.base is not None:
-            before = head
+            old = head
             row, head = replicas.rebase(self.cursor, group, row, head, persist.base, self._incarnation)
-            if head != before:
+            if head != old:
                 staged.shortened.add(group)
         if persist.state_file is not None:  # received and verified: nothing in it is known to be wrong
             row = ReplicaRow(persist.state_file, row.base, row.chain)
-        if row != self.replica(group):
+        if row != before:
             staged.replicas[group] = row
         staged.heads[group] = head
 

@@ -267,16 +267,7 @@ class _Group:
         last = replayed.last if replayed.last.index else FIRST
         configuration = msgspec.structs.replace(Configuration.of_voters(founders), retired=retired)
         base = Base(last.index, last.term, last.stamp_ms, last.index, configuration)
-        database = self._folder.open(group, STATE_NUMBER)
-        try:
-            if not database.write(machine.capture(base)) or database.checkpoint is None:
-                raise NoSpace(f"{database.place}: the disk is full")
-            held = database.checkpoint
-            database.close()
-        except BaseException:
-            database.abandon()
-            raise
-        self._folder.sync()
+        held = self._folder.write(group, STATE_NUMBER, machine.capture(base))
         target = GroupTarget(
             group,
             last.index,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from kraft.kv.checkpoint import Checkpoint
+from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.storage.errors import CannotOpen, NoSpace, StorageError
 from kraft.storage.ports import Directory, StorageSettings
 from kraft.storage.state.database import StateDatabase
@@ -52,6 +52,20 @@ class StateFolder:
             wal_bytes_max=self._settings.wal_bytes_max,
             read_only=self._read_only,
         )
+
+    def write(self, group: int, number: int, capture: Capture) -> Checkpoint:
+        """Bring a file to `capture`, durably; it may be new. Raises `StorageError` or OSError."""
+        database = self.open(group, number)
+        try:
+            if not database.write(capture) or database.checkpoint is None:
+                raise NoSpace(f"{database.place}: the disk is full")
+            checkpoint = database.checkpoint
+            database.close()
+        except BaseException:
+            database.abandon()
+            raise
+        self.sync()
+        return checkpoint
 
     def view(self, group: int, number: int, database: StateDatabase | None) -> StateView | None:
         """A view of the last checkpoint in a file; None when it has none. Raises `CannotOpen`.
