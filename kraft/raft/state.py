@@ -1,7 +1,7 @@
 """The state of one replica: its log, term, vote and role, and what follows from its configuration.
 
 The roles read and change a `ReplicaState`. The host reads the one of `Raft.state` and changes nothing in it.
-A role never replaces itself: it asks for a `RoleChange`, and `Raft` carries that out.
+A role never replaces itself: it asks for a `RoleChange`, and `Roles.change` carries that out.
 """
 
 from collections import deque

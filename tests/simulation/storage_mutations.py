@@ -67,7 +67,7 @@ STORAGE_MUTATIONS = (
     ),
     Mutation(
         "received rows without their expiry",
-        "kraft/storage/state/receiver.py",
+        "kraft/storage/state/state_receiver.py",
         "stored_row(table, row.key, row.value, row.revision, row.expires)",
         "stored_row(table, row.key, row.value, row.revision, 0)",
         "expiries are part of a snapshot; its sum says so",

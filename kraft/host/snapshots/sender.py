@@ -223,9 +223,11 @@ class SnapshotSender:
         if request is None or view is None:
             return
         transfer.reading, transfer.pending = request, None
-        view.read(request.after, self._settings.chunk_bytes, partial(self._answer, view, transfer, request))
+        view.read(
+            request.after, self._settings.chunk_bytes, partial(self._send_chunk, view, transfer, request)
+        )
 
-    def _answer(
+    def _send_chunk(
         self, view: SnapshotReader, transfer: OutboundTransfer, request: SnapshotRequest, rows: Rows
     ) -> None:
         if self._view is not view or self._transfers.get(transfer.peer) is not transfer:

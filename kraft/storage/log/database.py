@@ -19,8 +19,9 @@ from kraft.storage.errors import DamagedLog, DiskFailed, NoSpace, OutOfOrder
 from kraft.storage.log import entries, last_replicas, replicas
 from kraft.storage.log.entries import Head
 from kraft.storage.log.files import LOG_FILE, NO_SPACE, WAL_FILE, open_files
+from kraft.storage.log.hard_state import write_hard_state
 from kraft.storage.log.highwater import HighwaterMark, emptied, mark
-from kraft.storage.log.identity import write_hard_state, write_identity
+from kraft.storage.log.identity import write_identity
 from kraft.storage.log.loading import load
 from kraft.storage.log.replicas import ReplicaRow
 from kraft.storage.ports import Directory, StorageSettings

@@ -1,4 +1,4 @@
-"""SQL of the rows that say who the node is, and each group's term and vote."""
+"""SQL of the row that says who the node is."""
 
 import apsw
 import msgspec
@@ -6,7 +6,6 @@ import msgspec
 from kraft.node.values import Identity
 from kraft.peerwire.codec import GROUPS_MAX
 from kraft.raft.membership.configuration import Member
-from kraft.raft.messages import HardState
 from kraft.storage.errors import NewerVersion
 from kraft.storage.rows import DamagedRow, seal, select, unseal
 
@@ -14,8 +13,6 @@ _INSERT_NODE = (
     "INSERT OR REPLACE INTO node (only, id, incarnation, cluster, members, checksum) VALUES (1,?,?,?,?,?)"
 )
 _SELECT_NODE = "SELECT id, incarnation, cluster, members, checksum FROM node"
-_INSERT_HARD_STATE = "INSERT OR REPLACE INTO hard_state (replica, term, vote, checksum) VALUES (?,?,?,?)"
-_SELECT_HARD_STATES = "SELECT replica, term, vote, checksum FROM hard_state ORDER BY replica"
 
 _NODE_DAMAGED = "the row that names the node is missing or damaged"
 
@@ -55,17 +52,3 @@ def _decode_members(data: bytes) -> tuple[tuple[Member, ...], int, int]:
     numbers = [each for each in values if isinstance(each, int)]
     groups, created = (*numbers, *(1, 0)[len(numbers) :])
     return msgspec.convert(values[len(numbers) :], tuple[Member, ...]), groups, created
-
-
-def write_hard_state(cursor: apsw.Cursor, group: int, state: HardState) -> None:
-    """Replace the row of a group, inside a transaction."""
-    cursor.execute(_INSERT_HARD_STATE, seal((group, state.term, state.vote)))
-
-
-def read_hard_states(connection: apsw.Connection) -> dict[int, HardState]:
-    """Term and vote of every group that has any. Raises `DamagedRow`."""
-    states = {}
-    for row in select(connection, _SELECT_HARD_STATES, "a row of term and vote"):
-        group, term, vote = unseal(row, f"group {row[0]}: the row of term and vote is damaged")
-        states[group] = HardState(term, vote)
-    return states

@@ -11,8 +11,9 @@ from kraft.raft.messages import HardState
 from kraft.storage.errors import DamagedLog, WrongNode
 from kraft.storage.log import entries, last_replicas, replicas
 from kraft.storage.log.entries import Head
+from kraft.storage.log.hard_state import read_hard_states
 from kraft.storage.log.highwater import HighwaterMark, emptied, mark
-from kraft.storage.log.identity import read_hard_states, read_identity
+from kraft.storage.log.identity import read_identity
 from kraft.storage.log.replicas import ReplicaRow
 from kraft.storage.log.scan import GroupScan, scan
 from kraft.storage.rows import DamagedRow

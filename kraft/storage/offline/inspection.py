@@ -20,8 +20,9 @@ from kraft.storage.errors import DamagedLog, DirectoryUnusable
 from kraft.storage.lock import DirectoryLock
 from kraft.storage.log import entries, last_replicas, replicas
 from kraft.storage.log.files import HIGHWATER_FILE, LOG_FILE, refuse_leftovers
+from kraft.storage.log.hard_state import read_hard_states
 from kraft.storage.log.highwater import HighwaterMark, emptied, mark, parse
-from kraft.storage.log.identity import read_hard_states, read_identity
+from kraft.storage.log.identity import read_identity
 from kraft.storage.log.loading import reading
 
 

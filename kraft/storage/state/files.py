@@ -24,7 +24,7 @@ from kraft.storage.sqlite import PAGE_BYTES
 from kraft.storage.state.database import DamagedStateFile, Pause, StateDatabase, no_pause
 from kraft.storage.state.folder import StateFolder
 from kraft.storage.state.loading import load, with_checkpoints
-from kraft.storage.state.receiver import StateReceiver
+from kraft.storage.state.state_receiver import StateReceiver
 from kraft.storage.state.view import StateView
 
 

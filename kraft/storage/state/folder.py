@@ -7,7 +7,7 @@ from kraft.kv.checkpoint import Capture, Checkpoint
 from kraft.storage.errors import CannotOpen, NoSpace, StorageError
 from kraft.storage.ports import Directory, StorageSettings
 from kraft.storage.state.database import StateDatabase
-from kraft.storage.state.receiver import StateReceiver
+from kraft.storage.state.state_receiver import StateReceiver
 from kraft.storage.state.view import StateView, copied_view, pinned_view
 
 _FILE_NAME = re.compile(r"state-([0-9]+)-([0-9]+)\.db(-wal|-shm|-journal)?")

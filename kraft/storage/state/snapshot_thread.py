@@ -14,7 +14,7 @@ from kraft.storage.ports import DISK_FULL
 from kraft.storage.reactor_thread import ReactorThread
 from kraft.storage.state.checkpoint_thread import CheckpointThread
 from kraft.storage.state.files import StateFiles
-from kraft.storage.state.receiver import StateReceiver
+from kraft.storage.state.state_receiver import StateReceiver
 from kraft.storage.state.view import StateView
 from kraft.storage.worker import Worker
 
