@@ -1,10 +1,12 @@
 """Requests between MULTI and EXEC: checked like others, and queued in the `MultiState` of their connection.
 
 A run of neighbours is queued at once, as one segment. Most of them are writes that need no look at anything
-but their words; these are queued without a call for each.
+but their words; these are queued without a call for each. If nothing else stands between MULTI and EXEC, and
+all of it has arrived together, nothing is queued at all: see `TransactionSegment`.
 """
 
-from itertools import islice
+from itertools import chain, islice
+from typing import Any
 
 from kraft.kv import commands as kv
 from kraft.resp.values import Error, OversizedRequest, Request
@@ -12,6 +14,7 @@ from kraft.server import errors
 from kraft.server.command_limits import COMPLETE, CommandLimits
 from kraft.server.command_lookup import UNKNOWN, CommandLookup
 from kraft.server.commands import once
+from kraft.server.commands.execution import plain_sets
 from kraft.server.commands.spec import (
     SEGMENT_COMMANDS,
     AnySpec,
@@ -30,6 +33,10 @@ from kraft.server.request_limits import RequestLimits
 from kraft.server.rights import FREE
 from kraft.server.segments import QueueSegment, Segment
 from kraft.server.session_state import SessionState
+from kraft.server.transaction_segment import TransactionSegment
+
+_PUTS = frozenset({kv.Put})
+_EXEC = ([[b"EXEC"]], [[b"exec"]])
 
 
 class MultiQueue:
@@ -61,8 +68,50 @@ class MultiQueue:
         allowed = state.rights is None or state.rights.permits.get(spec) is FREE
         if len(queue) == 1 or len(queue[0]) > 1 or not allowed:
             return None
+        if not (state.watched or state.rights or self._port.full) and self._port.routing.trivial:
+            transaction = self._transaction(queue, spec, now)
+            if transaction is not None:
+                return transaction
         state.multi = MultiState()
         return self._queue(queue, state, state.multi, QueueSegment(now, specs=[spec], settled={0: "OK"}))
+
+    def _transaction(self, queue: list[Request], multi: AnySpec, now: float) -> TransactionSegment | None:
+        """Move MULTI, writes and EXEC to one segment. None if anything else comes, or needs another look."""
+        plain = self._lookup.transacted
+        specs: list[AnySpec] = [multi]
+        steps: list[Any] = []
+        for request in islice(queue, 1, SEGMENT_COMMANDS):
+            spec = plain.get(request[0])
+            if spec is None or spec.all_groups is not None or not spec.low <= len(request) <= spec.high:
+                break
+            try:
+                step = spec.run(request)
+            except Rejected:
+                return None
+            if type(step) not in COMPLETE:
+                return None
+            specs.append(spec)
+            steps.append(step)
+        count = len(steps)
+        if not count or queue[count + 1 : count + 2] not in _EXEC:
+            return None
+        requests = queue[: count + 2]
+        command: kv.SetMany | kv.Exec
+        command = plain_sets(steps) if _PUTS.issuperset(map(type, steps)) else kv.Exec((), tuple(steps))
+        size = self._size(requests[1:-1])
+        if not size or self._port.host.version_obstacle(0, kv.Exec.since):
+            return None
+        specs.append(self._lookup.usual[requests[-1][0]])
+        del queue[: count + 2]
+        return TransactionSegment(now, requests, specs, [command], size=size, steps=steps)
+
+    def _size(self, requests: list[Request]) -> int:
+        """The bytes of all words, 0 if one or all of the requests may be over a limit."""
+        limits = self._port.limits
+        size = sum(map(len, chain.from_iterable(requests)))
+        small = size <= self._request_limits.small_bytes and OversizedRequest not in map(type, requests)
+        few = len(requests) <= limits.multi_commands and sum(map(len, requests)) <= limits.arguments
+        return size if small and few else 0
 
     def _queue(
         self, queue: list[Request], state: SessionState, multi: MultiState, segment: QueueSegment

@@ -53,8 +53,10 @@ class Output:
             self.chunks.append(BULK % (len(first), first))  # the usual reply to a read, without a call
         elif replies.count("OK") == len(replies) and not state.plain:
             self.chunks.append(_OK * len(replies))
-        elif first == "OK" and replies.count("QUEUED") == len(replies) - 1 and not state.plain:
-            self.chunks.append(_OK + _QUEUED * (len(replies) - 1))  # to MULTI and what came with it
+        elif first == "OK" and (queued := _queued(replies)) and not state.plain:
+            self.chunks.append(_OK + _QUEUED * queued)  # to MULTI and what came with it
+            if queued + 1 < len(replies):
+                self.add(replies[queued + 1 :])
         elif isinstance(first, RenderedArray):
             self._send(first)
         elif (len(replies) > 1 or type(first) is list) and payload_bytes(replies) > OUTPUT_BYTES:
@@ -137,3 +139,9 @@ class Output:
         """The connection is gone: nothing is sent any more."""
         self.lost = self.blocked = True
         self.chunks.clear()
+
+
+def _queued(replies: list[Reply]) -> int:
+    """How many commands were queued, if the replies to all of them follow the first one; else 0."""
+    count = replies.count("QUEUED")
+    return count if replies[1 : count + 1] == ["QUEUED"] * count else 0

@@ -74,6 +74,7 @@ def growth() -> Growth:
         ([("INCR", KEY)], b":2\r\n"),
         ([("MULTI",), ("GET", KEY), ("EXEC",)], b"*1\r\n$1\r\n1\r\n"),
         ([("MULTI",), ("INCR", KEY), ("EXEC",)], b"*1\r\n:2\r\n"),
+        ([("MULTI",), ("SET", KEY, "2"), ("EXEC",), ("GET", KEY)], b"*1\r\n+OK\r\n$1\r\n2\r\n"),
     ],
     ids=lambda value: str(value)[:30],
 )  # fmt: skip

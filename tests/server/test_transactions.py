@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from kraft.config.values import ClientConfig, LimitsConfig
-from kraft.kv.commands import Exec, Look, Put, Watched
+from kraft.kv.commands import Exec, Increment, Look, Put, Watched
 from kraft.node.errors import NoLeader, Uncertain
 from kraft.server.commands.table import TABLE
 from tests.server.fakes import Port, Talk, encode
@@ -376,6 +376,43 @@ def test_a_host_that_fails_answers_exec_alone(client: Talk, failure: Exception, 
     assert client.run("EXEC").startswith(reply)
     client.port.host.failing = None
     assert client.ask(resp("EXEC", "PING")) == b"-ERR EXEC without MULTI\r\n+PONG\r\n"
+
+
+@pytest.mark.parametrize("failure", [Uncertain(), NoLeader(0)])
+def test_a_host_that_fails_answers_exec_alone_however_it_came(failure: Exception) -> None:
+    """In one piece with the commands, which is not queued then, or after them."""
+    together, apart = Port().connect(), Port().connect()
+    replies = []
+    for client, cuts in ((together, [3]), (apart, [1, 2])):
+        client.port.host.failing = failure
+        requests = ["MULTI", "SET a 1", "EXEC"]
+        pieces = [resp(*requests[start:end]) for start, end in itertools.pairwise([0, *cuts, 3])]
+        replies.append(b"".join(map(client.ask, pieces)))
+    assert replies[0] == replies[1]
+    assert replies[0].startswith(OK + QUEUED + b"-")
+    assert counted(together) == counted(apart)
+    assert together.port.statistics.errors == apart.port.statistics.errors
+
+
+def test_a_transaction_in_one_piece_is_not_queued(client: Talk) -> None:
+    client.run("SET", "n", "1")
+    assert client.send(resp("MULTI", "SET a 1", "INCR n", "EXEC")) == b""
+    assert client.protocol.session.state.multi is None
+    client.port.settle()
+    assert client.read() == OK + QUEUED * 2 + array(OK, b":2\r\n")
+    assert client.port.host.writes[1:] == [(0, [Exec((), (Put(b"a", b"1"), Increment(b"n", 1)))])]
+
+
+@pytest.mark.parametrize("before", ["WATCH n", "MULTI"])
+def test_a_transaction_in_one_piece_heeds_what_came_before(client: Talk, before: str) -> None:
+    client.run("SET", "n", "1")
+    client.ask(resp(before))
+    if before == "MULTI":
+        nested = b"-ERR MULTI calls can not be nested\r\n"
+        assert client.ask(resp("MULTI", "SET a 1", "EXEC")) == nested + QUEUED + array(OK)
+    else:
+        client.port.connect().run("INCR", "n")
+        assert client.ask(resp("MULTI", "SET a 1", "EXEC")) == OK + QUEUED + CHANGED
 
 
 def test_a_watch_that_fails_watches_nothing(client: Talk) -> None:

@@ -5,6 +5,22 @@ from tests.simulation.mutation import Mutation
 MACHINE_MUTATIONS = (
     # -- transactions
     Mutation(
+        "a transaction in one piece does not look at what is watched",
+        "kraft/server/multi_queue.py",
+        "if not (state.watched or state.rights",
+        "if not (state.rights",
+        "WATCH may come long before the rest",
+        test="tests/server/test_transactions.py",
+    ),
+    Mutation(
+        "a transaction in one piece is forgotten when slots move",
+        "kraft/server/transaction_segment.py",
+        "        state.multi = MultiState(",
+        "        MultiState(",
+        "nothing of it was queued, and EXEC alone is planned again",
+        test="tests/server/test_created_groups.py",
+    ),
+    Mutation(
         "watched keys never change",
         "kraft/kv/keyspace.py",
         "            if self.revision(watch.key) != watch.revision:\n                return False\n",

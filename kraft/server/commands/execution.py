@@ -7,7 +7,7 @@ commands run now, in their places. Both may take long, so other connections get 
 that happens there can change a reply, except to a local command.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
@@ -96,7 +96,7 @@ class Execution:
             and self.spec is not None
             and self.spec.shape is None
         ):
-            self.command = kv.SetMany(tuple(chain.from_iterable(map(_PAIR, steps))))
+            self.command = plain_sets(steps)
         self._context = context
         self._size = size
         self._replies: list[Reply] = []
@@ -258,14 +258,9 @@ class Execution:
         return isinstance(self.command, kv.Once) and self.command.command is self.transaction
 
     def _written_replies(self, outcomes: Sequence[Any]) -> list[Reply] | Exception:
-        """The replies to writes that are all in one group: most of them are as they came back."""
+        """The replies to writes that are all in one group."""
         try:
-            return [
-                outcome
-                if type(outcome) in _SHORT and queued.spec.shape is None
-                else self._written_reply(queued, outcome)
-                for queued, outcome in zip(self.commands, outcomes, strict=True)
-            ]
+            return written_replies(map(_SPEC, self.commands), map(_STEP, self.commands), outcomes)
         except Exception as error:
             return error
 
@@ -350,6 +345,29 @@ class Execution:
         if type(reply) in (bytes, list):
             self.hits += len(values) - missing
         return reply
+
+
+def plain_sets(steps: Iterable[kv.Put]) -> kv.SetMany:
+    """Plain SETs as one MSET, which takes less to log and to apply, and replies "OK" for all of them."""
+    return kv.SetMany(tuple(chain.from_iterable(map(_PAIR, steps))))
+
+
+def written_replies(specs: Iterable[Any], steps: Iterable[Any], outcomes: Sequence[Any]) -> list[Reply]:
+    """The replies to writes of one group with these outcomes. An error in place of each that is too large."""
+    replies: list[Reply] = []
+    size = 0
+    for spec, step, outcome in zip(specs, steps, outcomes, strict=True):
+        if type(outcome) is CommandFailure:
+            replies.append(errors.command_error(outcome, step))
+            continue
+        reply = outcome if spec.shape is None else spec.shape(outcome)
+        if type(reply) not in _SHORT:
+            added = payload_bytes([reply])
+            if size + added > EXCERPT_BYTES:
+                reply, added = Error(errors.TRANSACTION_REPLY), 0
+            size += added
+        replies.append(reply)
+    return replies
 
 
 def _keys(work: kv.Exec) -> Collection[bytes]:
