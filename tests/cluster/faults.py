@@ -11,13 +11,13 @@ from tests.cluster.proxy import Cuts
 
 CALL_SECONDS = 40.0  # far above client.write_timeout and client.leader_wait: no answer by then is a fault
 NOT_DONE_PREFIXES = ("CLUSTERDOWN", "BUSY", "MISCONF")
-STEP = 100  # how many requests are done before a fault, and while it lasts
+STEP = 100  # requests, where they take milliseconds
 STEP_SECONDS = 60.0
 
 Worker = Callable[[threading.Event], None]
 """Works until the event is set."""
 Progress = Callable[[], None]
-"""Returns when STEP more requests are done."""
+"""Returns when a step more requests are done."""
 Fault = Callable[[Cluster, Progress], None]
 """Does harm to the leader, lets the others work on, and undoes it."""
 
@@ -71,8 +71,12 @@ def under_faults(
     workers: Sequence[Worker],
     done: Callable[[], int],
     faults: Iterable[Fault] = (kill, kill, kill),
+    step: int = STEP,
 ) -> None:
-    """Run the workers in threads, and one fault after the other; `done()` counts what they have done."""
+    """Run the workers in threads, and one fault after the other; `done()` counts what they have done.
+
+    `step` requests are done before a fault, and while it lasts.
+    """
     stop = threading.Event()
     failures: list[str] = []
 
@@ -83,7 +87,7 @@ def under_faults(
             failures.append(repr(failure))
 
     def progress() -> None:
-        most = done() + STEP
+        most = done() + step
         wait_until(lambda: bool(failures) or done() >= most, "the work goes on", STEP_SECONDS)
 
     threads = [threading.Thread(target=run, args=(worker,)) for worker in workers]

@@ -16,7 +16,8 @@ from tests.cluster.test_once import AGAIN, Worker
 
 pytestmark = pytest.mark.slow
 
-SNAPSHOTS = {"checkpoint_entries": 200, "keep_entries": 50}
+SNAPSHOTS = {"checkpoint_entries": 50, "keep_entries": 10}
+STEP = 20  # requests, each of which waits for the locks of all others: six or seven are done in a second
 COUNTERS = keys_of_each_group("counter")
 SCRIPT = """
 local counts = {}
@@ -61,7 +62,7 @@ def test_counters_of_all_groups_are_exact_while_leaders_fail(make_cluster: Any) 
         cluster.start()
         wait_until(partial(serves, cluster), "every group has a leader, and knows transactions")
         faults = (kill, pause, cut_off(cuts))
-        under_faults(cluster, runs, lambda: sum(len(worker.replies) for worker in workers), faults)
+        under_faults(cluster, runs, lambda: sum(len(worker.replies) for worker in workers), faults, STEP)
         check(cluster, workers)
 
 
