@@ -79,7 +79,7 @@ def test_nodes_with_tls_and_with_users(tmp_path, need):
     pytest.importorskip("cryptography")
     options = ["--quick", "--systems", "kraft-3,tls-3,users-3", "--failovers", "0"]
     out = tmp_path / "out"
-    done = bench(*options, "--loads", "GET 50,80/20 50 100k keys", "--out", str(out))
+    done = bench(*options, "--loads", "GET 50,5-key MSET 50 100k keys", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "| tls-3 / kraft-3 | GET 50 |" in done.stdout
     assert "| load | tls-3 / kraft-3 | users-3 / kraft-3 |" in done.stdout
