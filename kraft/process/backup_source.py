@@ -81,7 +81,8 @@ class HostSource:
 
     def _fetch(self, group: int, first: int, last: int, answer: LogDone) -> None:
         remote = partial(self._host.logs.read, group, first, last)
-        if group not in self._host.groups:
+        here = self._host.groups.get(group)
+        if here is None or here.state.index < last:  # what is not applied may never be committed
             remote(answer)
             return
 

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from kraft.backup.errors import BackupError
@@ -15,6 +16,7 @@ from kraft.node import admin
 from kraft.node.admin import AdminOutcome
 from kraft.node.errors import AdminRefused
 from kraft.process.backup_source import HostSource
+from kraft.raft.messages import Entry, EntryKind
 from kraft.storage.offline.restoration import founders_of, open_backup, restore
 from tests.backup.directories import content_of
 from tests.backup.test_keeper import Witness
@@ -215,15 +217,17 @@ def test_a_replica_that_leaves_while_its_log_is_read_is_asked_elsewhere(cluster)
 
 
 class CountedDisk:
-    """Counts what is read of the log."""
+    """Counts what is read of the log, and keeps the last range."""
 
     def __init__(self, disk):
         self._disk = disk
         self.count = 0
+        self.range: tuple[int, int] | None = None
 
-    def fetch(self, *arguments):
+    def fetch(self, group, first, last, max_bytes, done):
         self.count += 1
-        self._disk.fetch(*arguments)
+        self.range = first, last
+        self._disk.fetch(group, first, last, max_bytes, done)
 
 
 class Emptied:
@@ -244,8 +248,70 @@ def test_a_leader_that_does_not_know_the_question_is_one_that_does_not_answer(cl
             source.fetch(1, 1, 1)
 
 
+def answered(cluster, leader, group, command):
+    """The answer of the leader of a group to another node."""
+    done: list[Any] = []
+    leader._image_commands.lend(group, command, done.append)
+    assert cluster.run(1, partial(bool, done))
+    return done[0]
+
+
 def answer_with(outcome, _group, _command, done):
     done(outcome)
+
+
+def test_entries_that_are_not_applied_are_not_shipped(cluster):
+    """Those of a leader that is about to be deposed may never be committed, whatever another one told."""
+    write(cluster, "first")
+    leader = cluster.host(cluster.leader_of(1))
+    replica = leader.groups[1]
+    applied = replica.state.index
+    cluster.nodes["K2" if leader.id == "K1" else "K1"].crash()
+    cluster.connect("K5").send("SET", key_in(1), "never acknowledged")
+    assert cluster.run(5, lambda: replica.raft.state.log.last_index > applied)
+    assert replica.raft.state.leads
+    with pytest.raises(BackupError, match="the leader of group 1 did not answer"):
+        SimulatedSource(cluster, "K5").fetch(1, applied + 1, applied + 1)
+    with pytest.raises(BackupError, match="the leader of group 1 did not answer"):
+        SimulatedSource(cluster, leader.id).fetch(1, applied + 1, applied + 1)
+
+
+@pytest.mark.parametrize("last", [1 << 48, (1 << 64) - 1])
+def test_no_range_that_a_peer_asks_for_reaches_beyond_the_log(cluster, last):
+    """The storage would take the entries of the next group for damage, and end the process."""
+    write(cluster, "first")
+    leader = cluster.host(cluster.leader_of(1))
+    applied = leader.groups[1].state.index
+    logs = leader._image_commands._logs
+    logs._disk = CountedDisk(logs._disk)
+    part, size = answered(cluster, leader, 1, admin.ReadLog(applied, last, 0))
+    assert logs._disk.range == (applied, applied)
+    assert len(part) == size
+    for offset in (-1, size, 1 << 60):
+        assert answered(cluster, leader, 1, admin.ReadLog(applied, last, offset))[1] == size
+
+
+@pytest.mark.parametrize("indexes", [(1, 3), (2, 3), (1, 1)])
+def test_a_log_with_a_gap_is_not_shipped(cluster, indexes):
+    source = SimulatedSource(cluster, "K5")
+    entries = [Entry(index, 1, 1000, EntryKind.COMMANDS, b"") for index in indexes]
+    data = msgspec.msgpack.encode(entries)
+    source._host.logs.ask = partial(answer_with, [data, len(data)])
+    with pytest.raises(BackupError, match="update it first"):
+        source.fetch(1, 1, 3)
+
+
+def test_a_leader_tells_only_of_what_it_was_asked(cluster):
+    """Once each, and it cannot say anything of the groups of the node that asks."""
+    source = SimulatedSource(cluster, "K5")
+    applied = source._reaches()[0].applied
+    source._host.logs.ask = partial(answer_with, [[0, 1, applied + 5], [7, 1, 1], [2, 1, 9]])
+    found = source.logs()
+    assert found.keys() == {0, 2}
+    assert found[0].applied == applied
+    leader = cluster.host(cluster.leader_of(2))
+    found = answered(cluster, leader, 2, admin.FindLogs((2, 2, 99, -1, 2)))
+    assert [group for group, *_ in found] == [2]
 
 
 def test_what_a_leader_tells_is_what_it_has(cluster):

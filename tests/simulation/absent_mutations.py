@@ -124,6 +124,14 @@ ABSENT_MUTATIONS = (
         test=_IMAGES,
     ),
     Mutation(
+        "a leader sends entries that it has not applied",
+        "kraft/host/backup/lent_logs.py",
+        "last = min(command.last, self._groups[group].state.index)",
+        "last = command.last",
+        "a leader that is about to be deposed: the shipped log has entries that were never committed",
+        test="tests/backup/test_scattered_logs.py",
+    ),
+    Mutation(
         "a marker that another leader has missed is waited for",
         "kraft/host/backup/pinned_images.py",
         "            if outcome is None:\n                opening.missed = True",

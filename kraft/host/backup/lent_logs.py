@@ -9,6 +9,7 @@ import msgspec
 from kraft.host.group.group import Group
 from kraft.host.ports import Disk
 from kraft.node.admin import AdminDone, FindLogs, ReadLog
+from kraft.node.errors import NotLeader
 from kraft.node.ports import Clock
 from kraft.raft.messages import Entry
 
@@ -31,20 +32,27 @@ class LentLogs:
     def find(self, command: FindLogs, done: AdminDone) -> None:
         """Tell how far the logs reach; `done` gets what the command says."""
         found: list[object] = []
-        for id_ in command.groups:
-            group = self._groups.get(id_)
-            if group is not None and group.raft.state.leads_with_commit and not group.state.fenced:
+        for id_ in self._groups.keys() & set(command.groups):
+            group = self._groups[id_]
+            if group.raft.state.leads_with_commit and not group.state.fenced:
                 found.append([id_, group.raft.state.log.base.index + 1, group.state.index])
         done(found)
 
     def read(self, group: int, command: ReadLog, done: AdminDone) -> None:
-        """A part of some entries; `done` gets what the command says."""
-        kept = self._kept
-        if kept is not None and kept.place == (group, command.first):
+        """A part of some entries; `done` gets what the command says, NotLeader if they are not applied here.
+
+        Another node told how far the log reaches. This one may be behind it, or a leader that was deposed and
+        does not know: then its own entries in these places will never be committed.
+        """
+        kept, place = self._kept, (group, command.first)
+        last = min(command.last, self._groups[group].state.index)
+        if last < command.first:
+            done(NotLeader(group, ""))
+        elif kept is not None and kept.place == place:
             self._answer(kept, command.offset, done)
         else:
-            have_read = partial(self._have_read, (group, command.first), command.offset, done)
-            self._disk.fetch(group, command.first, command.last, FETCH_BYTES, have_read)
+            have_read = partial(self._have_read, place, command.offset, done)
+            self._disk.fetch(group, command.first, last, FETCH_BYTES, have_read)
 
     def _have_read(
         self, place: tuple[int, int], offset: int, done: AdminDone, entries: Sequence[Entry]

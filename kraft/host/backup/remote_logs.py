@@ -4,7 +4,7 @@ Nodes are asked, not groups: one question to each leader tells how far all its l
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 import msgspec
@@ -40,7 +40,7 @@ class RemoteLogs:
                 led[leader].append(group)
         search = _Search(len(led), found)
         for of_leader in led.values():
-            self.ask(of_leader[0], FindLogs(tuple(of_leader)), search.answered)
+            self.ask(of_leader[0], FindLogs(tuple(of_leader)), partial(search.answered, of_leader))
 
     def read(self, group: int, first: int, last: int, done: LogDone) -> None:
         """Read some entries from `first` up to at most `last`; `done` gets none if the log begins later."""
@@ -64,7 +64,10 @@ class RemoteLogs:
             if part and size < total:
                 self._read_part(msgspec.structs.replace(command, offset=size), group, parts, done)
                 return
-            done(_entries.decode(b"".join(parts)) if total else ())
+            entries = _entries.decode(b"".join(parts)) if total else []
+            if [entry.index for entry in entries] != [*range(command.first, command.first + len(entries))]:
+                raise msgspec.ValidationError("entries are missing")
+            done(entries)
         except msgspec.MsgspecError:
             done(AdminRefused(FOREIGN.format(group)))
 
@@ -79,11 +82,13 @@ class _Search:
         if not questions:
             found({})
 
-    def answered(self, outcome: AdminOutcome) -> None:
+    def answered(self, groups: Collection[int], outcome: AdminOutcome) -> None:
+        """A leader answers, or not, what it was asked of these groups."""
         try:
             answer = [] if isinstance(outcome, Exception) else outcome
             for group, first, applied in msgspec.convert(answer, list[tuple[int, int, int]]):
-                self._reaches[group] = LogReach(first, applied, led=True)
+                if group in groups:
+                    self._reaches[group] = LogReach(first, applied, led=True)
         except msgspec.ValidationError:
             pass  # of another version: as one that does not answer
         self._left -= 1
