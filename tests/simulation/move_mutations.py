@@ -38,6 +38,6 @@ MOVE_MUTATIONS = (
         "        if SlotState.FROZEN in states or (whole and self.frozen):",
         "        if SlotState.FROZEN in states:",
         "the receiver has a copy of their keys, which would come back",
-        200,
+        test="tests/host/test_slot_waits.py",
     ),
 )

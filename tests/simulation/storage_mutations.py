@@ -36,8 +36,8 @@ STORAGE_MUTATIONS = (
     Mutation(
         "base not written",
         "kraft/storage/log/database.py",
-        "if row != self.replica(group):",
-        "if False:",
+        "        if row != before:\n",
+        "        if False:\n",
         "the beginning of the log must survive a restart",
         60,
     ),
