@@ -6,6 +6,7 @@ machine and the client port share this rule, so it lives below all of them.
 
 INT64_MAX = (1 << 63) - 1
 INT64_MIN = -INT64_MAX - 1
+DIGITS_SAFE = 19  # a shorter text is within the bounds
 DIGITS_MAX = 20  # a minus and 19 digits; a longer text is not even converted
 
 
@@ -17,4 +18,6 @@ def parse_int64(text: bytes) -> int | None:
         number = int(text)
     except ValueError:
         return None
-    return number if b"%d" % number == text and INT64_MIN <= number <= INT64_MAX else None
+    if b"%d" % number != text:
+        return None
+    return number if len(text) < DIGITS_SAFE or INT64_MIN <= number <= INT64_MAX else None

@@ -5,7 +5,7 @@ import pytest
 from kraft.int64 import INT64_MAX, INT64_MIN, parse_int64
 
 
-@pytest.mark.parametrize("number", [0, 7, -12, INT64_MAX, INT64_MIN])
+@pytest.mark.parametrize("number", [0, 7, -12, 10**18 - 1, 1 - 10**17, 10**18, INT64_MAX, INT64_MIN])
 def test_the_shortest_form_is_read(number):
     assert parse_int64(b"%d" % number) == number
 
@@ -24,6 +24,7 @@ def test_the_shortest_form_is_read(number):
         b"0x1",
         b"1.0",
         b"9223372036854775808",
+        b"-9223372036854775809",
         b"1" * 9999,
     ],
 )

@@ -41,10 +41,11 @@ class CommandLimits:
 
     def completed(self, spec: CommandSpec, command: kv.Command, group: int) -> kv.Command:
         """The command with the limits of this node. Refuses one that members might not know yet."""
-        obstacle = self._port.host.version_obstacle(group, kv.needed_version((command,)))
+        needed = command.since if type(command) is kv.ScriptCall else kv.needed_version((command,))
+        obstacle = self._port.host.version_obstacle(group, needed)
         if obstacle:
             raise Rejected(f"ERR '{spec.name}' {obstacle}")
-        return self.added(command)
+        return command if type(command) in UNLIMITED else self.added(command)
 
     def called(self, call: kv.Command, state: SessionState) -> kv.Command:
         """The call of a script with the rights of the caller. Raises Rejected for a text too long."""

@@ -90,7 +90,11 @@ class Evaluation:
                 elif calls_script(command):
                     refused = CommandFailure.LOCKED if stepped else self._refusal(command)
                     if refused is None:
-                        yield from self._called(command)
+                        if type(command) is ScriptCall:
+                            self._alone(command)
+                            yield
+                        else:
+                            yield from self._called(command)
                     else:
                         self._refuse(refused)
                         held_up = refused is CommandFailure.LOCKED
@@ -115,16 +119,18 @@ class Evaluation:
         self.replies[len(self.commands)] = refused
         self.commands.append(_NOTHING)
 
+    def _alone(self, script: ScriptCall) -> None:
+        """Run a script that is a command by itself."""
+        done = self._script(script)
+        self.replies[len(self.commands)] = done.reply
+        self.commands.append(Evaluated(done.steps, b"", self._overlay.touched))
+        self._overlay.keep()
+
     def _called(self, command: Any) -> Iterator[None]:
         if type(command) is Once:
             logged = yield from self._once(command)
-        elif type(command) is Exec:
-            logged, _ = yield from self._transaction(command)
         else:
-            done = self._script(command)
-            self.replies[len(self.commands)] = done.reply
-            logged = Evaluated(done.steps, b"", self._overlay.touched)
-            yield
+            logged, _ = yield from self._transaction(command)
         self._overlay.keep()
         self.commands.append(logged)
 

@@ -15,6 +15,7 @@ _PARTS = ("arguments", "ieee", "text_buffer", "json_decoder", "random")
 _LIBRARIES = ("bit", "cjson", "cmsgpack", "struct")
 _FEW = 100  # keys and arguments that are given to Lua as arguments
 WAITED = 5.0  # times the processor time of a script: see Stopwatch
+USED_SECONDS = 0.0001  # what a script's processor time may be too high: WAITED times it is below any limit
 SPARE_BYTES = 256 << 10  # left whenever Python gives values to Lua, for what that needs besides them
 SMALL_BYTES = SPARE_BYTES // 2  # of a value: there is room for it when Lua has called Python
 VALUE_BYTES = 100  # that a value takes besides its text
@@ -43,19 +44,24 @@ class Stopwatch:
     """The seconds that a script has taken, by the clock on the wall: for so long nobody else was served.
 
     On a machine with too much to do they are at most WAITED times what it has used of the processor, so that
-    a short script is not blamed.
+    a short script is not blamed. The thread's processor time costs a system call, so scripts that follow each
+    other within USED_SECONDS count from the same one.
     """
 
     def __init__(self) -> None:
-        self._began = (0.0, 0.0)
+        self._began = 0.0
+        self._used = 0.0  # the processor time, read at `_used_at`
+        self._used_at = float("-inf")
 
     def begin(self) -> None:
         """Count from now on."""
-        self._began = (monotonic(), thread_time())
+        self._began = now = monotonic()
+        if now - self._used_at > USED_SECONDS:
+            self._used, self._used_at = thread_time(), now
 
     def __call__(self) -> float:
         wall, used = monotonic(), thread_time()
-        return min(wall - self._began[0], WAITED * (used - self._began[1]))
+        return min(wall - self._began, WAITED * (used - self._used))
 
 
 class LuaRuntime:
