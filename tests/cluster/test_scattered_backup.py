@@ -7,7 +7,7 @@ import pytest
 from tests.backup.directories import content_of
 from tests.cluster.harness import wait_until
 from tests.cluster.test_backup import LOG_TIME_ERROR_MS, as_text, kraft, reaches, restore
-from tests.cluster.test_placement import MOVING, held, is_settled, only_voters_hold
+from tests.cluster.test_placement import held, is_settled, only_voters_hold
 
 pytestmark = pytest.mark.slow
 
@@ -19,10 +19,8 @@ def write(server, text):
         assert server.ask("SET", f"key:{number}", text) == "OK"
 
 
-def test_scattered_groups_are_restored_to_a_moment_and_recovered(make_cluster, tmp_path, monkeypatch):
+def test_scattered_groups_are_restored_to_a_moment_and_recovered(make_cluster, tmp_path):
     """The node that ships lacks groups, and is killed; then another one, with the majority of a group."""
-    (tmp_path / "sitecustomize.py").write_text(MOVING)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     directory = tmp_path / "backups"
     backup = {"directory": str(directory), "interval": "1h"}
     cluster = make_cluster(5, cluster={"groups": GROUPS}, backup=backup)

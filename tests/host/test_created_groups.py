@@ -18,7 +18,9 @@ MEMBERS = ["K1", "K2", "K3"]
 
 
 class Growing(SimulatedCluster):
-    """Three members with one group, and machines in reserve. All commands are in force."""
+    """Three members with one group, and machines in reserve. All commands of a `version` are in force."""
+
+    version = MACHINE_VERSION
 
     def __init__(self, groups=1, nodes=3, disks="plain"):
         super().__init__(World(1), Weather(), nodes, groups, spares=2, tuning=Tuning(), disks=disks)
@@ -30,7 +32,7 @@ class Growing(SimulatedCluster):
         hosts = [p.host for p in self.processes()]
         groups = [group for host in hosts for group in host.groups.values()]
         led = all(host.leader(0) for host in hosts)
-        return led and all(group.state.machine.version == MACHINE_VERSION for group in groups)
+        return led and all(group.state.machine.version == self.version for group in groups)
 
     def host(self, id_):
         process = self.nodes[id_].process

@@ -2,7 +2,6 @@
 
 import pytest
 
-from kraft.host.membership import peers
 from kraft.host.placement.placement_view import PlacementView
 from kraft.kv.commands import ChangePlacement
 from kraft.node import admin
@@ -10,11 +9,6 @@ from kraft.node.errors import AdminRefused
 from kraft.raft.membership.replica_number import NEVER
 from tests.host.test_moving_replicas import Moving
 from tests.host.test_placement import NODES
-
-
-@pytest.fixture(autouse=True)
-def moves(monkeypatch):
-    monkeypatch.setattr(peers, "REPLICAS_MOVE", True)
 
 
 @pytest.fixture

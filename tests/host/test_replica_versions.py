@@ -1,8 +1,5 @@
 """Replicas with numbers wait until every member runs a program that knows of them (machine version 8)."""
 
-import pytest
-
-from kraft.host.membership import peers
 from kraft.kv.versions import MACHINE_VERSION, REPLICA_NUMBERS
 from kraft.node import admin
 from kraft.raft.membership.replica_number import UNNUMBERED
@@ -45,11 +42,6 @@ class Mixed(Scattered):
         node.start()
         assert self.run(30, self.led)
         assert self.run(60, self.raised)
-
-
-@pytest.fixture(autouse=True)
-def moves(monkeypatch):
-    monkeypatch.setattr(peers, "REPLICAS_MOVE", True)
 
 
 def test_no_replica_gets_a_number_while_a_member_would_not_know_it():

@@ -196,7 +196,7 @@ GROUP_MUTATIONS = (
         "        elif not counting:\n",
         "        elif True:\n",
         "no group has fewer voters for a moment",
-        test=_PLACED,
+        test="tests/host/test_moving_replicas.py",
     ),
     Mutation(
         "votes of a node move although it cannot be removed",

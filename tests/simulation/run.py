@@ -8,7 +8,6 @@ after every step. docs/simulation.md has the tables.
 
 from collections import Counter
 from dataclasses import dataclass
-from unittest.mock import patch
 
 from tests.simulation.clients import SimulatedClient
 from tests.simulation.cluster import SimulatedCluster, Tuning
@@ -137,11 +136,10 @@ def _run(world: World, plan: Plan) -> tuple[History, Faults]:
         tuning,
         plan.disks,
         moving=plan.moving,
-        scattered=plan.replicas,
+        scattered=plan.replicas or plan.placing,
     )
     try:
-        with patch("kraft.host.membership.peers.REPLICAS_MOVE", plan.placing and plan.replicas):
-            return _live(cluster, plan)
+        return _live(cluster, plan)
     finally:
         cluster.close()
 

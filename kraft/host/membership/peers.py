@@ -17,7 +17,6 @@ from kraft.peerwire.hello import Hello
 from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import NOBODY, Configuration, Member
 
-REPLICAS_MOVE = False  # until all that needs every group on every node is gone
 SEEK_SECONDS = 3.0  # without a leader: between two calls to the members without a link
 PARTING_SECONDS = 5.0  # until a removed node loses its link: it learns of its removal by its last entry
 
@@ -92,7 +91,7 @@ class Peers:
     @property
     def moves_replicas(self) -> bool:
         """Whether nodes may have replicas of some groups only."""
-        return REPLICAS_MOVE and self.formation.version.in_force >= REPLICA_NUMBERS
+        return self.formation.version.in_force >= REPLICA_NUMBERS
 
     def member(self, node: str) -> Member | None:
         """The member of the cluster with this id."""
