@@ -7,6 +7,7 @@ from kraft.host.requests.evaluation import EFFECTS_BYTES, Evaluation, with_evalu
 from kraft.host.requests.proposal import Proposal
 from kraft.kv.commands import (
     Activate,
+    ChangePlacement,
     Exec,
     Forget,
     Freeze,
@@ -156,6 +157,13 @@ def test_a_script_waits_for_the_end_of_a_transaction_that_is_in_its_own_message(
     assert (machine.keyspace.get(b"a"), machine.keyspace.get(b"b")) == (b"5", b"1")
     assert counter.calls == 0
     assert answered(machine, waits) == [[1], [6], "OK"]
+
+
+def test_no_script_waits_for_a_change_of_the_placement() -> None:
+    """A node forwards what its clients and administrators ask together, as one proposal."""
+    change = ChangePlacement(0, 3, settling=True)
+    replies = answered(Machine(), [call(b"n"), change, call(b"n")])
+    assert replies == [[1], [1, 1], [2]]
 
 
 def test_what_is_refused_is_not_seen_by_the_scripts_after_it() -> None:

@@ -15,7 +15,16 @@ import msgspec
 from kraft.host.ports import ScriptEffects, ScriptEvaluator
 from kraft.host.requests.leader_clock import NONE
 from kraft.host.requests.proposal import Proposal
-from kraft.kv.commands import Command, Evaluated, Exec, Look, Once, ScriptCall, calls_script
+from kraft.kv.commands import (
+    ChangePlacement,
+    Command,
+    Evaluated,
+    Exec,
+    Look,
+    Once,
+    ScriptCall,
+    calls_script,
+)
 from kraft.kv.excerpt import Excerpts
 from kraft.kv.footprint import declared, first_key
 from kraft.kv.machine import STEPS, Machine
@@ -83,7 +92,7 @@ class Evaluation:
             held_up = False  # what a client has sent after a script that waits has to wait, too
             for command in proposal.commands:
                 if type(command) in STEPS:
-                    stepped = True
+                    stepped = stepped or type(command) is not ChangePlacement  # no script sees that
                     self.commands.append(command)
                 elif held_up:
                     self._refuse(CommandFailure.LOCKED)
