@@ -199,10 +199,18 @@ def _group_lines(group: GroupFindings, now_ms: int) -> Iterator[tuple[str, str]]
             f"the data of {group.node} differed from the other replicas' when they were compared:",
         )
         yield "", "prefer another survivor, even one with fewer entries"
+    if group.left_out:
+        term, index = group.left_out_last
+        yield (
+            "WARNING",
+            f"the log in {group.left_out} ends later, with index {index} of term {term}, and is left out:",
+        )
+        yield "", "its data differed from the other replicas' when they were compared"
 
 
 def _damage_lines(found: Findings) -> Iterator[tuple[str, str]]:
-    yield "WARNING", f"a process has ended because of damage here: {found.damage.partition(';')[0]}"
+    reason = found.damage.partition(";")[0]
+    yield "WARNING", f"a process has ended because of damage in {found.damaged}: {reason}"
     yield "", "what is read above is whole, but prefer another survivor"
 
 
@@ -271,6 +279,7 @@ def _group_facts(group: GroupFindings) -> dict[str, Any]:
         "uncommitted_commands": group.commands,
         "checkpoint": group.checkpoint,
         "fenced": group.fenced,
+        "left_out": group.left_out or None,
     }
 
 

@@ -127,7 +127,8 @@ def test_damage_that_a_process_met_is_a_warning_and_is_forgotten_with_the_old_cl
     remember_damage(RealDirectory(str(survivor)), "log.db: SQLite finds it damaged (malformed); this node's")
     assert main(["recover", str(survivor)]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "WARNING a process has ended because of damage here: log.db: SQLite finds it damaged (m" in text
+    reason = "log.db: SQLite finds it damaged (malformed)"
+    assert f"WARNING a process has ended because of damage in {survivor}: {reason}" in text
     assert "prefer another survivor" in text
     assert (survivor / DAMAGE_FILE).exists()
 
@@ -190,6 +191,7 @@ def test_json_of_a_dry_run_and_of_the_deed(survivor, capsys):
                 "uncommitted_commands": 3,
                 "checkpoint": 0,
                 "fenced": False,
+                "left_out": None,
             }
         ],
         "slots": [],

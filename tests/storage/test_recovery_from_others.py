@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kraft.cli.main import main
 from kraft.host.membership.formation import cluster_id
 from kraft.kv import commands
 from kraft.kv.versions import MACHINE_VERSION, encode_version
@@ -13,6 +14,7 @@ from kraft.raft.membership.configuration import Base, Configuration, Member
 from kraft.raft.membership.replica_number import NEVER, UNNUMBERED, ReplicaNumber, any_replica
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
+from kraft.storage.damage import remember_damage
 from kraft.storage.directory import RealDirectory
 from kraft.storage.errors import DirectoryLocked, NoSpace
 from kraft.storage.log.database import LogDatabase
@@ -190,8 +192,21 @@ def test_a_replica_that_is_known_to_differ_counts_only_where_there_is_no_other(t
         cut(first, K1, group, fenced=True)
     findings, _ = recover(first, second)
     assert [group.node for group in findings.groups] == ["K1", "K2", "K1"]
+    left_out = [(group.left_out, group.left_out_last) for group in findings.groups]
+    assert left_out == [("", (0, 0)), (str(first), (1, 3)), ("", (0, 0))]
     values, _, loaded = found_in(first)
     assert (values[1], loaded.fenced) == (b"x", frozenset())
+
+
+def test_a_more_advanced_log_that_is_left_out_is_told(tmp_path, capsys):
+    first = written(tmp_path / "K1", K1, *(log(group, ALL, [b"a", b"b"]) for group in range(GROUPS)))
+    second = written(tmp_path / "K2", K2, *(log(group, ALL, [b"x"]) for group in range(GROUPS)))
+    cut(first, K1, 1, fenced=True)
+    assert main(["recover", str(first), "--from", str(second)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"group 1, from {second} of K2 last entry index 2 of term 1" in text
+    assert f"WARNING the log in {first} ends later, with index 3 of term 1, and is left out" in text
+    assert text.count("left out") == 1
 
 
 def steps_of_a_move(group, log):
@@ -296,6 +311,37 @@ def test_a_node_that_is_no_member_of_group_0(first, second):
     assert "had not caught up to where it became a member of group 0" in refusal(first, second, with_later)
 
 
-def test_a_directory_that_is_named_twice(first):
+def test_a_directory_that_is_named_twice(first, second, tmp_path):
+    """By another name, too: the lock would tell of a process that uses it."""
+    again = tmp_path / "again"
+    again.symlink_to(second)
+    for directory, others in ((first, [first]), (first, [second, again])):
+        with pytest.raises(RecoveryRefused, match=r"is the directory .*: name each directory once"):
+            open_recovery(str(directory), others=[str(each) for each in others])
+    open_recovery(str(first), others=[str(second)]).close()
+
+
+def test_a_directory_that_a_process_uses(first, second):
+    used = Survivor(str(second), SETTINGS)
     with pytest.raises(DirectoryLocked):
-        open_recovery(str(first), others=[str(first)])
+        open_recovery(str(first), others=[str(second)])
+    used.close()
+
+
+def test_a_node_that_was_never_in_a_cluster(first, second, tmp_path):
+    third = written(tmp_path / "K3", K3, cluster="", groups=1)
+    assert refusal(first, second, third) == f"{third}: K3 is in no cluster"
+
+
+def test_a_group_of_which_only_another_directory_knows(tmp_path):
+    """The node has data: it is another group that is missing, which was created later."""
+    own = log(0, ALL, [b"a"]), log(1, ALL, [b"a"])
+    first = written(tmp_path / "K1", K1, *own, groups=2)
+    second = written(tmp_path / "K2", K2, *own, left={2: NEVER}, groups=2, created=1)
+    assert "there is no replica of group 2 here" in refusal(first, second)
+
+
+def test_damage_is_told_with_the_directory_that_has_it(first, second):
+    remember_damage(RealDirectory(str(second)), "log.db: SQLite finds it damaged")
+    with open_recovery(str(first), others=[str(second)]) as recovery:
+        assert recovery.findings.damaged == str(second)

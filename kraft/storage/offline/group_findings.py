@@ -18,7 +18,9 @@ class GroupFindings:
     `term` is the highest term seen, `last_term` that of the last entry, `last_stamp` its time in Unix ms (0:
     none). Entries up to `committed` are known to be committed; the `uncommitted` entries after them hold
     `commands` client commands. The state is saved up to `checkpoint` (0: not at all), in state file
-    `number`. `fenced`: that state is known to differ from the other replicas'.
+    `number`. `fenced`: that state is known to differ from the other replicas'. `left_out` is the directory
+    ('': none) whose log ends later, with the entry `left_out_last` (term, index), and whose state is known
+    to differ.
     """
 
     group: int
@@ -35,6 +37,8 @@ class GroupFindings:
     configuration: Configuration
     node: str
     path: str
+    left_out: str = ""
+    left_out_last: tuple[int, int] = (0, 0)
 
     @property
     def uncommitted(self) -> int:

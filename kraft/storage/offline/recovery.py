@@ -26,6 +26,7 @@ State files are read and left as they are; so is the log until `carry_out`. Othe
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -54,8 +55,8 @@ class Findings:
     """What the directories hold; `member` is the node, with the address in force; group 0 comes first.
 
     `settled` are the slots that have no owner or several, and what becomes of them; `unsettled` is why that
-    cannot be mended, '' if it can. `damage` is what a process found damaged while it ran, '' for nothing: it
-    is in none of what was read here.
+    cannot be mended, '' if it can. `damage` is what a process found damaged while it ran, in the directory
+    `damaged`, '' for nothing: it is in none of what was read here.
     """
 
     identity: Identity
@@ -64,6 +65,7 @@ class Findings:
     settled: tuple[SettledSlots, ...] = ()
     unsettled: str = ""
     damage: str = ""
+    damaged: str = ""
 
     @property
     def configuration(self) -> Configuration:
@@ -99,12 +101,20 @@ def open_recovery(
     survivors: list[Survivor] = []
     try:
         for path in (directory, *others):
-            survivors.append(Survivor(path, settings))  # noqa: PERF401 - those before it are to be closed
+            _refuse_twice(path, survivors)
+            survivors.append(Survivor(path, settings))
         return Recovery(survivors, settings, report)
     except BaseException:
         for survivor in survivors:
             survivor.close()
         raise
+
+
+def _refuse_twice(path: str, survivors: Sequence[Survivor]) -> None:
+    """Refuse a directory that was named before: its lock would say that a process uses it, this one."""
+    for survivor in survivors:
+        if Path(path).exists() and Path(path).samefile(survivor.path):
+            raise RecoveryRefused(f"{path} is the directory {survivor.path}: name each directory once")
 
 
 class Recovery:
@@ -146,7 +156,8 @@ class Recovery:
     def _find(self) -> Findings:
         loaded = self._read()
         groups = tuple(
-            findings_of(source, group, loaded[source.path]) for group, source in self._sources.items()
+            self._with_left_out(findings_of(source, group, loaded[source.path]))
+            for group, source in self._sources.items()
         )
         identity = _identity(self._survivors)
         settled: tuple[SettledSlots, ...] = ()
@@ -162,8 +173,17 @@ class Recovery:
                 unsettled = str(error)
                 self._apply(self._read())  # without the steps that were possible
         member = _own_member(identity, groups, settled, unsettled, taken=self._taken)
-        damage = next((source.damage for source in self._sources.values() if source.damage), "")
-        return Findings(identity, member, groups, settled, unsettled, damage)
+        found = [(source.damage, source.path) for source in self._sources.values() if source.damage]
+        damage, damaged = found[0] if found else ("", "")
+        return Findings(identity, member, groups, settled, unsettled, damage, damaged)
+
+    def _with_left_out(self, found: GroupFindings) -> GroupFindings:
+        """`found`, and the directory that would count if its state were not known to differ."""
+        most = max(self._survivors, key=lambda survivor: last_entry(survivor, found.group))
+        last = last_entry(most, found.group)
+        if last <= (found.last_term, found.last_index):
+            return found
+        return replace(found, left_out=most.path, left_out_last=last)
 
     def _read(self) -> dict[str, Loaded]:
         """What counts of each directory, by its path, with the states."""
@@ -251,7 +271,8 @@ def _sources(survivors: Sequence[Survivor]) -> dict[int, Survivor]:
         raise RecoveryRefused(f"{identity.id} was never in a cluster: there is nothing to recover")
     for other in others:
         if other.loaded.identity.cluster != identity.cluster:
-            raise RecoveryRefused(f"{other.path}: {other.loaded.identity.id} is of another cluster")
+            which = "of another cluster" if other.loaded.identity.cluster else "in no cluster"
+            raise RecoveryRefused(f"{other.path}: {other.loaded.identity.id} is {which}")
     known = {*own.loaded.groups, *own.loaded.replicas}
     groups = sorted(known | set(range(identity.total)) if identity.total > 1 else known or {0})
 
@@ -260,20 +281,19 @@ def _sources(survivors: Sequence[Survivor]) -> dict[int, Survivor]:
         return last > (0, 0), group not in survivor.loaded.fenced, last, survivor is own
 
     found = {group: max(survivors, key=partial(rank, group=group)) for group in groups}
-    _check_complete(own, [group for group, source in found.items() if last_entry(source, group) == (0, 0)])
+    missing = [group for group, source in found.items() if last_entry(source, group) == (0, 0)]
+    if missing:
+        raise _incomplete(identity.id, missing, alone=missing == groups and not others)
     return found
 
 
-def _check_complete(own: Survivor, missing: Sequence[int]) -> None:
-    """Refuse if there are groups that no directory has."""
-    id_, replicas = own.loaded.identity.id, own.loaded.replicas
-    if not missing:
-        return
-    if not any(group in replicas and not replicas[group].held for group in missing):
-        raise RecoveryRefused(
+def _incomplete(id_: str, missing: Sequence[int], *, alone: bool) -> RecoveryRefused:
+    """Why nothing can be recovered if no directory has these groups; `alone`: there is one, with nothing."""
+    if alone:
+        return RecoveryRefused(
             f"{id_} was added to a cluster and has received none of its data yet: recover another node"
         )
-    raise RecoveryRefused(
+    return RecoveryRefused(
         f"there is no replica of group {', '.join(map(str, missing))} here: name with --from the data"
         " directories of other nodes that have one; if there is none, restore a backup"
     )
