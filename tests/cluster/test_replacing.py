@@ -163,7 +163,7 @@ def test_an_address_where_something_else_listens_is_refused(cluster):
     told = refused(leader.order("ADDRESS", moved.id, f"127.0.0.1:{moved.client_port}"))
     assert f"{moved.id} says that its peer port is at 127.0.0.1:{moved.peer_port}" in told
     moved.kill()
-    for port in (moved.client_port, other.client_port, *free_ports(1)):
+    for port in (moved.client_port, other.client_port):  # nothing listens on the first now
         told = refused(leader.order("ADDRESS", moved.id, f"127.0.0.1:{port}"))
         assert f"{moved.id} cannot be reached at 127.0.0.1:{port}" in told
         assert "start it there first" in told

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -94,6 +95,12 @@ def test_a_restarted_member_has_its_links_at_once_among_strangers(secured, origi
     secured.wait_serving()
 
 
+def heard_by_each(*strangers):
+    """What nodes say to strangers who come at the same time, each given as the arguments of `heard`."""
+    with ThreadPoolExecutor(len(strangers)) as pool:
+        return list(pool.map(lambda each: heard(*each), strangers))
+
+
 def heard(port, *words):
     """All that a node says to these greetings of a stranger, and to silence."""
     with socket.create_connection(("127.0.0.1", port), 30) as stranger:
@@ -125,8 +132,7 @@ ATTEMPTS: dict[str, list[Greeting]] = {
 def test_a_stranger_is_shown_nothing(shared_secured, words):
     """Neither ids, nor incarnations, nor the cluster's id, nor addresses: before it proves the secret."""
     cluster, known = shared_secured
-    for server in cluster:
-        answer = heard(server.peer_port, *words)
+    for answer in heard_by_each(*[(server.peer_port, *words) for server in cluster]):
         assert [text for text in known if text.encode() in answer] == []
         assert len(answer) < 200
 
@@ -161,7 +167,6 @@ def test_a_node_that_waits_for_its_cluster_shows_nothing_but_its_id(make_cluster
     wait_until(lambda: alone.events("node_started"), "it waits")
     status = wait_until(alone.status, "it has a status")
 
-    for words in ATTEMPTS.values():
-        answer = heard(alone.peer_port, *words)
+    for answer in heard_by_each(*[(alone.peer_port, *words) for words in ATTEMPTS.values()]):
         for text in (status["incarnation"], f":{alone.peer_port}", f":{alone.client_port}"):
             assert text.encode() not in answer
