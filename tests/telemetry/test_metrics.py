@@ -149,6 +149,16 @@ def test_groups_without_a_replica_are_served_or_have_no_leader() -> None:
     assert found["absent_groups{state=leaderless}"] == 2
 
 
+@pytest.mark.parametrize("state", ["standby", "forming", "starting", "removed", "refused", "stopping"])
+def test_a_node_that_loads_its_groups_or_has_no_cluster_lacks_none(state: str) -> None:
+    """No alert is to say that groups have no leader."""
+    node = Node()
+    status = replace(STATUS, state=state, groups=(), members=(), group_count=4)
+    node.metrics.sources.node = StatusOf(status)
+    found = node.scrape()
+    assert found["absent_groups{state=leaderless}"] == found["absent_groups{state=served}"] == 0
+
+
 @pytest.mark.parametrize(("number", "label"), [(64, "63"), (65, "all")])
 def test_above_64_groups_their_series_become_one(number: int, label: str) -> None:
     node = Node()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Container
 
+from kraft.node import status as node
 from kraft.node.status import STATES, GroupStatus, Status
 from kraft.telemetry.metrics import declarations
 from kraft.telemetry.metrics.holders import Readings
@@ -14,6 +15,8 @@ ACTIVE, QUIET, LEADERLESS, UNDER_REPLICATED = GROUP_STATES = (
     "under_replicated",
 )
 SERVED = "served"  # of a group of which the node has no replica
+# States in which a node lacks the groups that it does not show. In others it loads them, or has no cluster.
+_COMPLETE = (node.SERVING, node.LEADERLESS, node.FENCED)
 ROLES = ("leader", "follower", "candidate", "precandidate", "learner")
 
 
@@ -72,8 +75,8 @@ def _read_groups(status: Status, readings: Readings) -> None:
     readings.set(declarations.GROUP_LEADERS, len(led))
     readings.set(declarations.GROUPS_AT_RISK, sum(_is_at_risk(group, linked) for group in led))
     served = sum(each.leader in linked for each in status.elsewhere)
-    absent = max(0, status.group_count - len(status.groups))
-    readings.set(declarations.ABSENT_GROUPS, served, SERVED)
+    absent = max(0, status.group_count - len(status.groups)) if status.state in _COMPLETE else 0
+    readings.set(declarations.ABSENT_GROUPS, min(served, absent), SERVED)
     readings.set(declarations.ABSENT_GROUPS, max(0, absent - served), LEADERLESS)
 
 
