@@ -1,6 +1,7 @@
 """One-line mistakes, by what they are in. The simulator finds each within a number of seeds, or its test."""
 
 from tests.simulation.absent_mutations import ABSENT_MUTATIONS
+from tests.simulation.backup_mutations import BACKUP_MUTATIONS
 from tests.simulation.beat_mutations import BEAT_MUTATIONS
 from tests.simulation.consensus_mutations import CONSENSUS_MUTATIONS
 from tests.simulation.cross_group_mutations import CROSS_GROUP_MUTATIONS
@@ -30,4 +31,5 @@ MUTATIONS = (
     *STORAGE_MUTATIONS,
     *ABSENT_MUTATIONS,
     *PLACEMENT_MUTATIONS,
+    *BACKUP_MUTATIONS,
 )

@@ -185,6 +185,23 @@ def test_the_log_with_the_higher_term_counts_then_the_longer_one(tmp_path, secon
     }  # fmt: skip
 
 
+def test_a_replica_that_its_group_has_let_go_of_is_a_new_one(tmp_path):
+    """The node has not heard of it: its own log is behind, and begins after a checkpoint."""
+    own = [log(group, ALL, [b"old"]) for group in range(GROUPS)]
+    first = written(tmp_path / "K1", K1, *own)
+    cut(first, K1, 2)
+    later = log(0, ALL, [b"a"]), log(1, ALL, [b"a"]), log(2, without(K2, K3), [b"x", b"y"], term=3)
+    second = written(tmp_path / "K2", K2, *later)
+    recover(first, second)
+    values, configurations, loaded = found_in(first)
+    assert values[2] == b"y"
+    [member] = configurations[2].members
+    assert loaded.replicas[2] == LastReplica(member.number, held=True)
+    assert member.number > UNNUMBERED
+    assert loaded.groups[2].base.index == 4
+    assert sorted(path.name for path in first.glob("state-2-*.db")) == ["state-2-2.db"]
+
+
 def test_a_replica_that_is_known_to_differ_counts_only_where_there_is_no_other(tmp_path):
     first = written(tmp_path / "K1", K1, *(log(group, ALL, [b"a", b"b"]) for group in range(GROUPS)))
     second = written(tmp_path / "K2", K2, log(0, ALL, [b"x"]), log(1, ALL, [b"x"]), left={2: NEVER})
@@ -232,8 +249,12 @@ def test_slots_without_an_owner_are_settled_over_the_directories(tmp_path, taken
     own[taken] = steps_of_a_move(taken, [])  # it is behind
     first = written(tmp_path / "K1", K1, *own, **grown)
     second = written(tmp_path / "K2", K2, *writes, **grown)
+    with open_recovery(str(first), others=[str(second)]) as recovery:
+        steps = len(recovery._steps[taken])
     findings, _ = recover(first, second)
     assert [group.node for group in findings.groups if group.group == taken] == ["K2"]
+    place = findings.groups[taken].last_index + 1 + steps
+    assert opened(first).groups[taken].base.index == place
     [settled] = findings.settled
     assert (settled.first, settled.group, settled.keys) == (SLOT, OTHER, 5)
     survivor = Survivor(str(first), SETTINGS)
