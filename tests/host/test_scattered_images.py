@@ -201,6 +201,15 @@ def test_so_many_images_of_a_group_are_open_at_most(cluster):
     assert "images of group 1" in str(refused)
 
 
+def test_a_marker_that_was_lost_with_its_leader_is_not_waited_for(cluster):
+    """In a quiet group its place in the log may stay empty."""
+    group = cluster.host(cluster.leader_of(1)).groups[1]
+    answers: list[object] = []
+    marker = admin.PinCheckpoint(group.raft.state.log.last_index + 3, group.raft.state.term, 7)
+    cluster.host("K5")._admin.ask(1, marker, answers.append)
+    assert cluster.run(1, lambda: answers == [[]])
+
+
 def test_an_image_that_has_lost_answers_leaves_nothing_pinned(cluster):
     """It asks anew, also while what it asked for before is being opened or waited for."""
     leader = cluster.host(cluster.leader_of(1))
@@ -209,7 +218,11 @@ def test_an_image_that_has_lost_answers_leaves_nothing_pinned(cluster):
     index, term = place(leader.groups[1].checkpoints.last)
     answers: list[object] = []
     ask = cluster.host("K5")._admin.ask
-    later = index + 1000  # nobody logs that marker here
+    checkpoints = leader.groups[1].checkpoints
+    checkpoints._disk = SlowDisk(checkpoints._disk, leader._clock, 5.0)
+    leader.admin(admin.TakeSnapshot(), lambda _: None)
+    assert cluster.run(2, lambda: checkpoints.busy)
+    later = leader.groups[1].state.index  # the checkpoint at that marker is being written
     for marker in (index, later) * LENT_MAX:
         ask(1, admin.PinCheckpoint(marker, term, 7), answers.append)
         cluster.run(0.1)

@@ -159,6 +159,8 @@ class LentCheckpoints:
         elif last[0] >= marker[0] or (group.state.index >= marker[0] and not checkpoints.busy):
             self._paused[id_] = now + PAUSE_SECONDS
             wanted.done([])
+        elif marker[0] > group.raft.state.log.last_index:
+            wanted.done([])  # it was lost with the leader that logged it
         else:
             self._waiting.append(wanted)
 
