@@ -97,6 +97,18 @@ def test_a_former_member_loses_its_link_after_a_while(peers, clock):
     assert peers.network.take() == []
 
 
+def test_a_group_that_the_node_has_left_keeps_no_member_in_the_cluster(peers, clock):
+    """Its replica here was destroyed before it learned that K3 has left as well."""
+    peers.reconfigured(Configuration.of_voters(MEMBERS), group=1)
+    peers.reconfigured(Configuration.of_voters(MEMBERS[:2]))
+    assert [member.id for member in peers.formation.members] == ["K1", "K2", "K3"]
+    peers.forget(1)
+    assert [member.id for member in peers.formation.members] == ["K1", "K2"]
+    peers.network.take()
+    clock.advance(PARTING_SECONDS)
+    assert peers.network.take() == [("disconnect", "K3")]
+
+
 def test_without_a_leader_a_node_dials_members_without_a_link(peers, clock):
     """A member may have moved, so that the node that dials by rule dials in vain."""
     peers.reconfigured(Configuration.of_voters(MEMBERS))

@@ -58,6 +58,14 @@ PLACEMENT_MUTATIONS = (
         "first_only = False",
         "nobody tells these replicas anything, and their clients wait",
     ),
+    Mutation(
+        "a group that the node has left keeps its members",
+        "kraft/host/membership/peers.py",
+        "        if self._configurations.pop(group, None) is not None:\n            self._unite()\n",
+        "        self._configurations.pop(group, None)\n",
+        "a node that is gone counts as a member without a link, and the placement never settles",
+        test="tests/host/test_peers.py",
+    ),
     _plant(
         "a replica that no group knows of stays for ever",
         "kraft/host/replicas.py",

@@ -128,6 +128,14 @@ SCRIPT_MUTATIONS = (
         test="tests/host/test_evaluation.py",
     ),
     Mutation(
+        "a script waits for a change of the placement",
+        "kraft/host/requests/evaluation.py",
+        "stepped = stepped or type(command) is not ChangePlacement",
+        "stepped = True",
+        "with one group nobody sends it again: the client is told of a lock",
+        test="tests/host/test_evaluation.py",
+    ),
+    Mutation(
         "what came after a script that waits is done before it",
         "kraft/host/requests/evaluation.py",
         "                elif held_up:\n",

@@ -198,8 +198,12 @@ class Peers:
         return zone or address.rpartition(":")[0] or node
 
     def forget(self, group: int) -> None:
-        """The replica of `group` is about to be destroyed: its configuration says nothing any more."""
-        self._configurations.pop(group, None)
+        """The replica of `group` is about to be destroyed: its configuration says nothing any more.
+
+        It may name members that have left the cluster since.
+        """
+        if self._configurations.pop(group, None) is not None:
+            self._unite()
 
     def reconfigured(self, configuration: Configuration, group: int = 0) -> None:
         """Another configuration of `group` is in force: keep links to members, drop others after a while.
@@ -207,6 +211,9 @@ class Peers:
         Groups change one after the other; a member of any of them keeps its links.
         """
         self._configurations[group] = configuration
+        self._unite()
+
+    def _unite(self) -> None:
         first = self._configurations.get(0, NOBODY)
         self.left_first_group = bool(first.members) and first.member(self.formation.identity.id) is None
         self.formation.current = configuration = united(self._configurations)
