@@ -277,7 +277,7 @@ def _is_name(name: bytes | int) -> bool:
 
 
 def _is_read_keys(m: peer.ReadKeys) -> bool:
-    rows = all(1 < len(row) <= KEY_BYTES_MAX for row in m.rows)
+    rows = all(0 < len(row) <= KEY_BYTES_MAX for row in m.rows)
     return (
         rows
         and 0 <= m.request <= NUMBER_MAX

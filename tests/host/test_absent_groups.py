@@ -159,6 +159,7 @@ def test_a_script_that_is_asked_for_comes_without_the_others(cluster, monkeypatc
     assert len(sizes) == len(ABSENT)
     assert max(sizes) < 11_000
     assert client.run("SCRIPT", "SHOW", sha).split()[2].startswith(b"'xxx")
+    assert client.run("SCRIPT", "EXISTS", "") == b"*1\r\n:0\r\n"
 
 
 def test_large_values_come_in_parts(cluster, monkeypatch):

@@ -222,7 +222,7 @@ def passes(message):
         ReadKeys(1, (b"a" * (KEY_BYTES_MAX + 1),), 0),
         ReadKeys(1, (0,), 0),
         ReadKeys(1, (KIND_MAX + 1,), 0),
-        ReadKeys(1, (2,), 1, rows=(b"\2",)),
+        ReadKeys(1, (2,), 1, rows=(b"",)),
         ReadKeys(1, (2,), 1, rows=(b"\2" * (KEY_BYTES_MAX + 1),)),
         QueryKeys(1, b""),
         QueryKeys(NUMBER_MAX + 1, b"a"),
