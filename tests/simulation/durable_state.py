@@ -24,6 +24,7 @@ from kraft.raft.ready import Persist
 from tests.simulation.violation import demand
 
 TAIL_ENTRIES = 4  # loaded below the commit index: few, so that followers need `fetch`
+TAIL_BYTES = 3_000  # of all that is loaded, unless more is uncommitted, or one entry is larger
 ROW_OVERHEAD_BYTES = 16
 DISK_FULL = "the disk is full"
 NO_SUM = bytes(16)
@@ -150,12 +151,15 @@ class GroupLog:
             if not terms or terms[-1][1] != entry.term:
                 terms.append((entry.index, entry.term))
         commit = max(self.commit, 0 if checkpoint is None else checkpoint.base.index)
+        tail = self.entries[max(0, commit - self.base.index - TAIL_ENTRIES) :]
+        while len(tail) > 1 and tail[0].index <= commit and sum(map(entry_bytes, tail)) > TAIL_BYTES:
+            del tail[0]
         return Restored(
             hard_state=self.hard_state,
             last_index=self.last_index,
             commit=commit,
             terms=tuple(terms),
-            tail=tuple(self.entries[max(0, commit - self.base.index - TAIL_ENTRIES) :]),
+            tail=tuple(tail),
             configurations=tuple(
                 (e.index, decode(e.data)) for e in self.entries if e.kind == EntryKind.CONFIGURATION
             ),

@@ -111,6 +111,8 @@ REGRESSIONS = (
     # a process met damage in its log while it ran, named KRAFT REPLACE, and was restarted again and again
     # -> test_realdisk: damage_that_a_process_met_is_refused_by_the_next_one
     433_012,
+    # the plain disk loaded four large entries below the commit index, more than a node keeps in memory
+    910_465,
 )
 
 
