@@ -38,11 +38,11 @@ class Membership:
         return [n for n in self._cluster.nodes.values() if n.lost]
 
     @property
-    def half_gone(self) -> bool:
-        """Whether some groups have removed a node for good, and others have not."""
+    def half_gone(self) -> list[str]:
+        """The nodes that some groups have removed for good, and others have not."""
         known = self.configurations
         retired = {incarnation for each in known for incarnation in each.retired}
-        return any(member.node in retired for each in known for member in each.members)
+        return [member.id for each in known for member in each.members if member.node in retired]
 
     @property
     def moved(self) -> list[SimulatedNode]:

@@ -13,7 +13,7 @@ from kraft.config import PeerConfig
 from kraft.node import admin
 from kraft.raft.membership.configuration import Configuration
 from tests.simulation.cluster import SimulatedCluster, address_of
-from tests.simulation.errands import Errands, InForce
+from tests.simulation.errands import Errand, Errands, InForce
 from tests.simulation.membership import Membership
 from tests.simulation.node import SimulatedNode
 from tests.simulation.process import Process
@@ -56,7 +56,7 @@ class Operator:
         if half is None or half.in_force is None:
             return False
         if self._cluster.scattered:
-            return self._membership.half_gone
+            return bool(self._membership.half_gone)
         return len({half.in_force(each) for each in self._membership.configurations}) > 1
 
     @property
@@ -237,12 +237,20 @@ class Operator:
             if lost:
                 self._readmit(lost[0])
             elif half is not None:
-                self._errands.ask(half.command, half.in_force, changes=True)
+                self._finish(half)
             elif self._membership.moved:
                 self._readdress(self._membership.moved[0])
             elif self.over:
                 self._reseed()
         self._stop_strangers()
+
+    def _finish(self, half: Errand) -> None:
+        """Repeat what ended half-way. If that was a removal before it, do the rest of that one."""
+        gone = self._membership.half_gone if self._cluster.scattered else []
+        if gone and not isinstance(half.command, admin.Remove | admin.Replace):
+            self._errands.ask(admin.Remove(gone[0]), lambda c: c.member(gone[0]) is None, changes=True)
+        else:
+            self._errands.ask(half.command, half.in_force, changes=True)
 
     def _sorted(self) -> Iterable[SimulatedNode]:
         return [self._cluster.nodes[id_] for id_ in sorted(self._cluster.nodes)]
