@@ -164,14 +164,22 @@ class BackupKeeper:
         return None
 
     def _ship(self) -> None:
-        """Ship what was applied since the last step."""
+        """Ship what was applied since the last step. A group that cannot be shipped holds up no other one."""
         now_ms = self._wall_ms()
         reaches = self._source.logs()
         for group in reaches.keys() - self._logs.keys():
             self._resume(group, reaches[group])
+        failures = []
         for group, log in self._logs.items():
             if not self._gap and group in reaches:
-                self._ship_group(group, log, reaches[group], now_ms)
+                try:
+                    self._ship_group(group, log, reaches[group], now_ms)
+                except Stopped:
+                    raise
+                except BackupError as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
 
     def _resume(self, group: int, reach: LogReach) -> None:
         """Go on with the log of a group; that of one that is in no image yet begins with its first entry."""

@@ -145,6 +145,30 @@ def test_a_group_without_a_leader_delays_no_other_one(cluster, backup, tmp_path)
     assert backup.witness.of("gap") == []
 
 
+def test_a_group_whose_entries_do_not_come_delays_no_other_one(cluster, backup, tmp_path, monkeypatch):
+    """Its leader tells how far its log reaches, and is lost then."""
+    write(cluster, "first")
+    backup.step(2)
+    write(cluster, "second")
+    first = next(iter(backup.keeper._logs))
+    fetch = SimulatedSource.fetch
+
+    def failing(source, group, *arguments):
+        if group == first:
+            raise BackupError("its leader did not answer")
+        return fetch(source, group, *arguments)
+
+    shipped = len(backup.witness.of("shipped"))
+    with monkeypatch.context() as patch:
+        patch.setattr(SimulatedSource, "fetch", failing)
+        backup.step()
+    assert {group for group, _, _ in backup.witness.of("shipped")[shipped:]} == {*GROUPS} - {first}
+    assert backup.witness.of("failed") == [("its leader did not answer",)]
+    cluster.run(60)
+    backup.step()
+    assert backup.restored(tmp_path / "data") == all_groups(b"second")
+
+
 def test_an_image_leaves_no_gap_in_the_log_of_a_group_that_was_not_asked_yet(
     cluster, backup, tmp_path, monkeypatch
 ):
