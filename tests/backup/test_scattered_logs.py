@@ -325,6 +325,21 @@ def test_a_log_with_a_gap_is_not_shipped(cluster, indexes):
         source.fetch(1, 1, 3)
 
 
+def test_an_answer_without_end_is_given_up(cluster):
+    """The node would collect it until its memory is full."""
+    source = SimulatedSource(cluster, "K5")
+    asked: list[admin.ReadLog] = []
+
+    def ask(_group, command, done):
+        asked.append(command)
+        done([bytes(8 << 20), 1 << 60])
+
+    source._host.logs.ask = ask
+    with pytest.raises(BackupError, match="update it first"):
+        source.fetch(1, 1, 3)
+    assert [command.offset >> 20 for command in asked] == [0, 8, 16, 24, 32]
+
+
 def test_a_leader_tells_only_of_what_it_was_asked(cluster):
     """Once each, and it cannot say anything of the groups of the node that asks."""
     source = SimulatedSource(cluster, "K5")

@@ -9,6 +9,7 @@ from functools import partial
 
 import msgspec
 
+from kraft.backup.frames import FRAME_BYTES_MAX
 from kraft.backup.ports import LogReach
 from kraft.host.backup.remote_checkpoints import Ask
 from kraft.node.admin import AdminDone, AdminOutcome, FindLogs, ReadLog
@@ -61,6 +62,8 @@ class RemoteLogs:
             part, total = msgspec.convert(outcome, tuple[bytes, int])
             parts.append(part)
             size = command.offset + len(part)
+            if size > FRAME_BYTES_MAX:
+                raise msgspec.ValidationError("a shipped log cannot hold so much")
             if part and size < total:
                 self._read_part(msgspec.structs.replace(command, offset=size), group, parts, done)
                 return
