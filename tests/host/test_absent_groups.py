@@ -20,6 +20,7 @@ from kraft.node import admin
 from kraft.peerwire.hello import WIRE_REPLICAS, Hello
 from kraft.peerwire.messages import GroupPlace, ReadKeys, ReadKeysReply
 from kraft.raft.membership.configuration import Configuration, Member
+from kraft.raft.membership.replica_number import ReplicaNumber, numbered
 from tests.host.scattered import ABSENT, HOLDER, LACKING, Scattered
 from tests.server.groups import key_in, keys_in
 from tests.simulation.process import Process
@@ -463,7 +464,7 @@ def test_only_those_are_told_who_lack_the_group_and_understand_it():
     groups: Any = {0: replica(0), 1: replica(1), 2: replica(2, leader=""), 3: replica(3, members=())}
     reports = PlaceReports(groups, posts)
     for peer, wire in (("K2", WIRE_REPLICAS), ("K3", WIRE_REPLICAS), ("K4", WIRE_REPLICAS - 1)):
-        reports.link_up(peer, Hello(peer, "x", wire_max=wire))
+        reports.link_up(peer, Hello(peer, peer * 16, wire_max=wire))
     reports.tick(groups.values())
     assert set(posts.sent) == {("K3", 1)}
     posts.sent.clear()
@@ -479,6 +480,9 @@ def test_only_those_are_told_who_lack_the_group_and_understand_it():
     groups[1].raft.state.term = 3
     reports.tick(groups.values())
     assert len(posts.sent) == 2
+    reports.link_up("K2", Hello("K2", "later", wire_max=WIRE_REPLICAS))  # it was replaced in group 0 only
+    reports.tick([])
+    assert posts.sent[2:] == [("K2", 1)]
 
 
 def test_a_report_that_the_link_did_not_take_is_made_again(cluster):
@@ -515,3 +519,14 @@ def test_where_all_nodes_are_members_nothing_is_told(monkeypatch):
     Scattered(absent=())
     assert sent
     assert GroupPlace not in sent
+
+
+def test_a_member_whose_replica_has_a_number_is_told_nothing():
+    posts: Any = Posts()
+    group: Any = replica(1)
+    other = Member("K2", numbered("K2" * 16, ReplicaNumber(2, 5)), "K2")
+    group.raft.state.configuration = Configuration.of_voters((Member("K1", "K1" * 16, "K1"), other))
+    reports = PlaceReports({1: group}, posts)
+    reports.link_up("K2", Hello("K2", "K2" * 16, wire_max=WIRE_REPLICAS))
+    reports.tick([group])
+    assert posts.sent == []

@@ -113,6 +113,9 @@ REGRESSIONS = (
     433_012,
     # the plain disk loaded four large entries below the commit index, more than a node keeps in memory
     910_465,
+    # a replaced node that was asked to replace itself in the other groups did not learn who leads them
+    # -> host/test_absent_groups: only_those_are_told_who_lack_the_group_and_understand_it
+    910_756,
 )
 
 

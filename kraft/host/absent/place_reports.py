@@ -47,12 +47,12 @@ class PlaceReports:
         self._turns = turns
         self._told: dict[int, _Known] = {}  # what all peers know of a group, except for those in `_due`
         self._due: dict[str, None] = {}  # peers that are to be told of all groups
-        self._hearing: dict[str, None] = {}  # peers with a link that understand it
+        self._hearing: dict[str, str] = {}  # peers with a link that understand it, and their incarnations
 
     def link_up(self, peer: str, hello: Hello) -> None:
         """A link to `peer` is open: it may know nothing."""
         if hello.wire_max >= WIRE_REPLICAS:
-            self._hearing[peer] = self._due[peer] = None
+            self._hearing[peer], self._due[peer] = hello.incarnation, None
 
     def link_down(self, peer: str) -> None:
         """The link to `peer` is gone."""
@@ -83,15 +83,15 @@ class PlaceReports:
             self._tell(group, self._hearing)
 
     def _tell(self, group: Group, peers: Iterable[str]) -> None:
-        """Tell `peers` of a group, those that are no members.
+        """Tell `peers` of a group, those that are no members: nor is a later incarnation of a member.
 
         Without a leader there is nothing to tell, nor by a replica that has just begun and knows no members.
         """
         state = group.raft.state
-        members = tuple([member.id for member in state.configuration.everyone])
+        members = {(member.id, member.node) for member in state.configuration.everyone}
         if not (state.leader and members):
             return
-        others = [peer for peer in peers if peer not in members]
+        others = [peer for peer in peers if (peer, self._hearing[peer]) not in members]
         if others:
             place = place_of(group)
             for peer in others:
