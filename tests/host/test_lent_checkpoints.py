@@ -23,7 +23,7 @@ class Scene:
         self.opened: list[Any] = []
         self.closed = 0
         self.readable = True
-        state = SimpleNamespace(leads=True)
+        state = SimpleNamespace(leads=True, log=SimpleNamespace(last_index=20))
         self.group: Any = SimpleNamespace(
             raft=SimpleNamespace(state=state),
             state=SimpleNamespace(index=0),
@@ -62,6 +62,12 @@ def test_a_checkpoint_at_the_marker_is_waited_for(scene):
     scene.lent.tick(scene.clock.now)
     [[token, _]] = scene.answers
     assert token == 1
+
+
+def test_a_marker_beyond_the_end_of_the_log_is_none(scene):
+    scene.pin(21)
+    assert scene.answers == [[]]
+    assert not scene.lent.paused
 
 
 def test_another_entry_at_the_index_of_the_marker_is_none(scene):
