@@ -38,11 +38,13 @@ class ReplicaNumbers:
         self.in_use = own != UNNUMBERED
         self.is_member = False
         self.state = state
+        self._configuration: Configuration | None = None  # that `_members` are of
         self._members: dict[str, ReplicaNumber] = {}  # by node, also of those that have left
         self._asked: dict[str, ReplicaNumber] = {}  # of the last message from each node
 
     def reconfigured(self, configuration: Configuration) -> None:
         """Another configuration is in force."""
+        self._configuration = configuration
         mine = configuration.member(self.state.id)
         self.is_member = mine is not None and mine.incarnation == self.state.incarnation
         self._members |= {member.id: member.number for member in configuration.everyone}
@@ -118,6 +120,8 @@ class ReplicaNumbers:
         """Whether to take `message`, which the replica `number` of the node `sender` sent to `receiver`."""
         if not isinstance(message, ReplicaMessage):
             return True
+        if self.state.configuration is not self._configuration:  # appended in this turn
+            self.reconfigured(self.state.configuration)
         if receiver != self.own:
             return False
         if message.is_reply and self._members.get(sender, number) != number:

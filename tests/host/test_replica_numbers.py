@@ -55,6 +55,16 @@ def numbers_of(own=UNNUMBERED, **members):
     return numbers
 
 
+@pytest.mark.parametrize("before", [UNNUMBERED, SECOND])
+def test_answers_of_the_replica_before_do_not_count_from_the_entry_on_that_adds_another(before):
+    """The group hears of the new configuration in its next turn; consensus counts by it at once."""
+    numbers = numbers_of(K2=before)
+    assert numbers.takes("K2", ANSWER, number=before)
+    numbers.state.configuration = configuration(K2=THIRD)
+    assert not numbers.takes("K2", ANSWER, number=before)
+    assert numbers.takes("K2", ANSWER, number=THIRD)
+
+
 def test_without_any_number_messages_are_as_ever():
     numbers = numbers_of(K2=UNNUMBERED, K3=UNNUMBERED)
     assert not numbers.in_use

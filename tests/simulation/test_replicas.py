@@ -55,6 +55,11 @@ def test_the_placement_moves_replicas_in_runs_with_faults():
 
 
 @pytest.mark.timeout(300)
+def test_an_answer_of_the_replica_before_does_not_count_for_the_next_one():
+    """Seed 911002: it came between the entry that adds the next one and the turn of the group."""
+    run_plan(draw(911_002, moving=True, replicas=True))
+
+
 def test_clients_meet_nodes_without_a_replica_in_runs_with_faults():
     """So that the checks see something. Which seeds these are does not matter."""
     counts = run_replicas(800_000).counts + run_replicas(800_001).counts + run_replicas(800_002).counts

@@ -110,7 +110,8 @@ class Group:
 
     def received(self, sender: str, message: Message, *, for_this: bool = False) -> None:
         """Take a message from the link to `sender`, which had no numbers, or was found to be `for_this`."""
-        if self.numbers.in_use and not (for_this or self.numbers.takes(sender, message)):
+        numbered = self.numbers.in_use or self.raft.state.configuration is not self._configuration
+        if numbered and not (for_this or self.numbers.takes(sender, message)):
             return
         if not isinstance(message, ConsensusMessage):
             self._handlers[type(message)](sender, message)
