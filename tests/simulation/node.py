@@ -141,10 +141,18 @@ class SimulatedNode:
             self.too_old = True
             self.world.call_later(RESTART_SECONDS, self.upgrade)
             return
-        self.failures.append(reason)
         self.world.counts["process gave up"] += 1
+        if self._removed_unformed and "KRAFT ADD" in reason:
+            return
+        self.failures.append(reason)
         if self.troubled:
             self.world.call_later(RESTART_SECONDS, self._start_again)
+
+    @property
+    def _removed_unformed(self) -> bool:
+        """Whether this founder was removed for good before it knew of a cluster: it has to end."""
+        mine, known = self.durable.identity, self._cluster.checks.committed[0].configuration
+        return not mine.cluster and mine.incarnation in known.retired
 
     def _end(self, start: int) -> None:
         """End the process of that start; it may have been replaced meanwhile."""

@@ -81,6 +81,27 @@ def test_a_node_that_could_not_write_its_identity_adopts_the_cluster_of_the_othe
 
 
 @SEEDS
+def test_a_founder_that_is_removed_before_it_forms_gives_up_rightly(seed):
+    """Nothing is wrong with its program: the cluster is without it, and only an administrator can help."""
+    cluster = cluster_of(seed)
+    cluster.start()
+    node = cluster.nodes["K1"]
+    process = node.process
+    assert process is not None
+    process.disk.full = True
+    assert cluster.run(60, lambda: cluster.formed)
+    node.crash()
+    node.mend()
+    assert Operator(cluster).remove(process, fewest=1)
+    assert cluster.run(60, lambda: "K1" not in cluster.members())
+    node.start()
+    assert cluster.run(60, lambda: node.process is None), "it waits for a cluster that has removed it"
+    assert not node.durable.identity.cluster
+    assert not node.failures
+    serving(cluster)
+
+
+@SEEDS
 @pytest.mark.parametrize("dead", [("K1", "K2"), ("K1", "K3"), ("K2", "K3")])
 def test_one_dead_path_does_not_keep_a_cluster_from_forming(seed, dead):
     cluster = cluster_of(seed)
