@@ -8,6 +8,7 @@ whoever leads meanwhile.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kraft.kv.commands import CommandFailure, Lock
@@ -70,7 +71,9 @@ class Waits:
         wait.leave = host.wait_for_lock(
             wait.group, Lock(wait.name, wait.ttl_ms, wait.owner), seconds, answered
         )
-        clock.call_later(seconds + ANSWER_SECONDS, lambda: clock.call_later(AGAIN_SECONDS, overdue))
+        # One after the other: a process that stood still may ask for the client only when it goes on.
+        again = partial(clock.call_later, AGAIN_SECONDS, overdue)
+        clock.call_later(seconds, partial(clock.call_later, ANSWER_SECONDS, again))
 
     def left(self, wait: Wait) -> None:
         """The client closes its connection."""

@@ -113,6 +113,19 @@ def test_one_that_nobody_answers_is_found(line, monkeypatch):
         line.run(30.0)
 
 
+def test_one_whose_node_stood_still_may_be_answered_later(line):
+    """The first one's command fails when the world goes on; the next one's takes as long as any other."""
+    alone = line.leader
+    line.isolate(alone)
+    line.come(alone, 1, seconds=60.0)
+    line.come(alone, 2, seconds=60.0)
+    line.world.leap(3600.0)
+    line.run(4.0)
+    assert set(line.got) == {1}
+    line.run(15.0)
+    assert set(line.got) == {1, 2}
+
+
 def test_a_queue_that_waits_for_nothing_is_found(line, monkeypatch):
     line.come(line.leader, 1)
     line.come(line.leader, 2)
