@@ -150,9 +150,12 @@ class SimulatedNode:
 
     @property
     def _removed_unformed(self) -> bool:
-        """Whether this founder was removed for good before it knew of a cluster: it has to end."""
+        """Whether this founder was removed for good before it knew of a cluster: it has to end.
+
+        A committed joint configuration decides that. Others show its target before that is committed, too.
+        """
         mine, known = self.durable.identity, self._cluster.checks.committed[0].configuration
-        return not mine.cluster and mine.incarnation in known.retired
+        return not mine.cluster and mine.incarnation in (known.target or known).retired
 
     def _end(self, start: int) -> None:
         """End the process of that start; it may have been replaced meanwhile."""

@@ -7,6 +7,7 @@ from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.history import History
 from tests.simulation.network import Weather
 from tests.simulation.operator import Operator
+from tests.simulation.process import Process
 from tests.simulation.world import World
 
 
@@ -80,10 +81,8 @@ def test_a_node_that_could_not_write_its_identity_adopts_the_cluster_of_the_othe
     serving(cluster)
 
 
-@SEEDS
-def test_a_founder_that_is_removed_before_it_forms_gives_up_rightly(seed):
-    """Nothing is wrong with its program: the cluster is without it, and only an administrator can help."""
-    cluster = cluster_of(seed)
+def unformed(cluster: SimulatedCluster) -> Process:
+    """Start a cluster, and end the process of K1 before it has formed."""
     cluster.start()
     node = cluster.nodes["K1"]
     process = node.process
@@ -92,13 +91,32 @@ def test_a_founder_that_is_removed_before_it_forms_gives_up_rightly(seed):
     assert cluster.run(60, lambda: cluster.formed)
     node.crash()
     node.mend()
-    assert Operator(cluster).remove(process, fewest=1)
+    return process
+
+
+@SEEDS
+def test_a_founder_that_is_removed_before_it_forms_gives_up_rightly(seed):
+    """Nothing is wrong with its program: the cluster is without it, and only an administrator can help."""
+    cluster = cluster_of(seed)
+    founder, node = unformed(cluster), cluster.nodes["K1"]
+    assert Operator(cluster).remove(founder, fewest=1)
     assert cluster.run(60, lambda: "K1" not in cluster.members())
     node.start()
     assert cluster.run(60, lambda: node.process is None), "it waits for a cluster that has removed it"
     assert not node.durable.identity.cluster
     assert not node.failures
     serving(cluster)
+
+
+def test_a_founder_gives_up_wrongly_until_its_removal_is_decided_and_without_a_way_back():
+    cluster = cluster_of(0)
+    founder, node = unformed(cluster), cluster.nodes["K1"]
+    node.fatal("too early: KRAFT ADD")
+    assert Operator(cluster).remove(founder, fewest=1)
+    assert cluster.run(60, lambda: cluster.checks.committed[0].configuration.joint)
+    node.fatal("decided: KRAFT ADD")
+    node.fatal("without a way back")
+    assert node.failures == ["too early: KRAFT ADD", "without a way back"]
 
 
 @SEEDS
