@@ -45,6 +45,13 @@ PLACEMENT_MUTATIONS = (
         "a node has had each group once",
     ),
     _plant_step(
+        "who replaces a node with a new replica takes the place of a node",
+        "kraft/raft/membership/changes.py",
+        "if promise is not None and promise.replaces and leaving.number != UNNUMBERED:",
+        "if False:",
+        "a node that stays in the cluster never comes back to the group, which the placement wants for ever",
+    ),
+    _plant_step(
         "a step of an old plan drops a replica on its way to a vote",
         "kraft/host/membership/targets.py",
         "if command.coming != any(each.id == command.node for each in current.joining):",

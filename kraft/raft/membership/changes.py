@@ -139,6 +139,8 @@ def replaced(c: Configuration, old: str, member: Member) -> Configuration:
     new one gets one once it has caught up. A member with another id joins alongside a voter, which leaves in
     the same step that gives the new member its vote. A learner is replaced at once. If `member` is a learner
     already, it takes the place of the voter `old` in one step.
+
+    A replica on its way to the place of another one is replaced by a replica: the other one's node stays.
     """
     _check_settled(c)
     leaving = _find(c, old)
@@ -155,6 +157,8 @@ def replaced(c: Configuration, old: str, member: Member) -> Configuration:
         _check_not_replaced(c, old)
         _check_not_last(c, old)
     promise = Joining(old) if old in c.voters else _promise(c, old)
+    if promise is not None and promise.replaces and leaving.number != UNNUMBERED:
+        member = replica_of(member)
     rest = tuple(m for m in c.members if m.id != old)
     return _arranged(
         members=(*rest, member),

@@ -41,6 +41,18 @@ def test_a_node_that_replaces_another_one_by_command_ends_its_stay_in_the_cluste
     assert group.retired == (NODES["K3"].node,)
 
 
+@pytest.mark.parametrize("newcomer", ["K4", "K5"])
+def test_who_replaces_a_node_with_a_new_replica_takes_the_place_of_that_replica_alone(newcomer):
+    """The node whose vote it gets stays in the cluster, and may come back to the group."""
+    node = Member(newcomer, "e" * 32, f"{newcomer}:1")
+    waits = with_numbers(changes.replaced(placed(), "K4", node), ReplicaNumber(2, 12))
+    assert waits.joining == (Joining(newcomer, "K3"),)
+    assert [m.incarnation for m in waits.members if m.id == newcomer] == [node.node + "#2.12"]
+    group = changes.promoted(waits, newcomer)
+    assert group.retired == (NODES["K3"].node + "#", NODES["K4"].node)
+    assert placed(group, PlaceReplica(1, group.voters, "K3", "")).joining == (Joining("K3"),)
+
+
 @pytest.mark.parametrize(
     ("step", "text"),
     [
