@@ -338,7 +338,8 @@ class Host:
             self._admin.tick()
             self.images.tick()
             condition = node_condition(self._context, awake, memory_full=self.memory.full)
-            self.peers.tick(now, self.leader(0), condition)
+            leaderless = not all(group.raft.state.leader for group in awake)  # without one none hibernates
+            self.peers.tick(now, self.leader(0), condition, leaderless=leaderless)
         except InvariantViolation as error:
             self._context.broken(error)
             raise

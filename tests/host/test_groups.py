@@ -1,11 +1,13 @@
 """Several groups on the simulator's clock, disks and network: how they form, change members, and are led."""
 
+import dataclasses
+
 import pytest
 
-from kraft.config import ClusterConfig
+from kraft.config import ClusterConfig, PeerConfig
 from kraft.node import admin
 from kraft.node.errors import AdminRefused, NoLeader, Uncertain
-from tests.simulation.cluster import SimulatedCluster, Tuning
+from tests.simulation.cluster import SimulatedCluster, Tuning, address_of
 from tests.simulation.network import Weather
 from tests.simulation.world import World
 
@@ -152,6 +154,25 @@ def test_a_node_that_has_left_group_0_only_keeps_its_links(trio):
     assert not trio.host("K3").peers.removed
     assert trio.order("K1", admin.Remove("K3")) == "OK"
     assert trio.run(20, lambda: trio.host("K3").peers.removed)
+
+
+def test_a_voter_that_has_left_group_0_is_found_by_one_that_has_moved():
+    """Group 0 has a leader all the time. K1 dials K3 by rule, at the address that group 1 has."""
+    four = Grouped(nodes=4, groups=2, spares=0)
+    demotions = [(1, admin.Demote("K2")), (1, admin.Demote("K4"))]
+    for group, command in [*demotions, (0, admin.Remove("K1", force=True))]:
+        four.answers.clear()
+        four.host(four.leader_of(group)).groups[group].membership.do(command, four.answers.append)
+        assert four.run(20, lambda: four.answers == ["OK"])
+    assert four.voters() == [{"K2", "K3", "K4"}, {"K1", "K3"}]
+    node = four.nodes["K3"]
+    node.crash()
+    node.config = dataclasses.replace(node.config, peer=PeerConfig(advertise=address_of(3, 1)))
+    four.network.block([("K3", "K1"), ("K1", "K3")])
+    node.start()
+    four.run(5)
+    four.network.unblock([("K3", "K1"), ("K1", "K3")])
+    assert four.run(20, lambda: bool(four.leaders(1)))
 
 
 def test_a_leader_that_group_0_has_replaced_gives_way_so_that_the_other_groups_can(trio):

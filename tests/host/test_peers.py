@@ -114,15 +114,15 @@ def test_without_a_leader_a_node_dials_members_without_a_link(peers, clock):
     peers.reconfigured(Configuration.of_voters(MEMBERS))
     peers.connected.add("K3")
     peers.network.take()
-    peers.seek(0.0, "")
+    peers.seek(0.0, leaderless=True)
     assert peers.network.take() == []
 
-    peers.seek(SEEK_SECONDS, "")
-    peers.seek(SEEK_SECONDS + 1.0, "")
+    peers.seek(SEEK_SECONDS, leaderless=True)
+    peers.seek(SEEK_SECONDS + 1.0, leaderless=True)
     assert peers.network.take() == [("introduce", "K1", "host:1")]
 
-    peers.seek(2 * SEEK_SECONDS, "K3")
-    peers.seek(2 * SEEK_SECONDS + 1.0, "")
+    peers.seek(2 * SEEK_SECONDS, leaderless=False)
+    peers.seek(2 * SEEK_SECONDS + 1.0, leaderless=True)
     assert peers.network.take() == []
 
 

@@ -125,6 +125,9 @@ MOVING_REGRESSIONS = (
     # a process that stood still for an hour asked for a client afterwards, and was to have its answer at once
     # -> test_lock_waits: one_whose_node_stood_still_may_be_answered_later
     930_166,
+    # a voter that had left group 0 and one that had moved did not find each other: the receiver had no leader
+    # -> host/test_groups: a_voter_that_has_left_group_0_is_found_by_one_that_has_moved
+    930_451,
 )
 
 

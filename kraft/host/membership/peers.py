@@ -236,14 +236,15 @@ class Peers:
         if peer not in self._linked:
             self.network.disconnect(peer)
 
-    def tick(self, now: float, leader: str, own: NodeCondition) -> None:
+    def tick(self, now: float, leader: str, own: NodeCondition, *, leaderless: bool = False) -> None:
         """One tick of the host: seek members without a link, and report the condition `own` of this node.
 
-        `now` is in monotonic seconds; `leader` is that of group 0, '' if unknown. A node that has not formed
-        reports nothing: its peers learn from its first message that it has.
+        `now` is in monotonic seconds; `leader` is that of group 0, '' if unknown. `leaderless`: a group of
+        this node has no leader, as far as the node knows. A node that has not formed reports nothing: its
+        peers learn from its first message that it has.
         """
         self._leader = leader
-        self.seek(now, leader)
+        self.seek(now, leaderless=leaderless or not leader)
         if leader:
             self.formation.refusals.clear()  # a leader that counts this node as a member knows better
         removal = self.formation.removed or self.formation.removed_unseen
@@ -278,14 +279,15 @@ class Peers:
             slow or condition.disk_full or condition.drained or condition.fenced
         )
 
-    def seek(self, now: float, leader: str) -> None:
-        """While no `leader` is known, dial members without a link, even those that dial this node by rule.
+    def seek(self, now: float, *, leaderless: bool) -> None:
+        """While any group is `leaderless`, dial members without a link, even those that dial by rule.
 
-        A member may have moved to another address. Without links there is no leader to spread its address.
+        A member may have moved to another address. Without links there is no leader to spread its address,
+        and a voter of one group that is no member of group 0 any more learns it nowhere else.
         And if this node was removed, or has lost its directory, no member dials it: it learns of that only
         from a member that refuses it.
         """
-        if leader:
+        if not leaderless:
             self._sought_at = now
         elif self._sought_at + SEEK_SECONDS <= now:
             self._sought_at = now
