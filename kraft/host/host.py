@@ -29,6 +29,7 @@ from kraft.host.context import GroupContext
 from kraft.host.data_memory import DataMemory
 from kraft.host.fast_election import FastElection
 from kraft.host.group.group import Group
+from kraft.host.group.stillness import lacks_leader
 from kraft.host.hibernation import Hibernation
 from kraft.host.idleness import Idleness
 from kraft.host.key_indexes import KeyIndexes
@@ -338,8 +339,7 @@ class Host:
             self._admin.tick()
             self.images.tick()
             condition = node_condition(self._context, awake, memory_full=self.memory.full)
-            leaderless = not all(group.raft.state.leader for group in awake)  # without one none hibernates
-            self.peers.tick(now, self.leader(0), condition, leaderless=leaderless)
+            self.peers.tick(now, self.leader(0), condition, leaderless=lacks_leader(awake))
         except InvariantViolation as error:
             self._context.broken(error)
             raise

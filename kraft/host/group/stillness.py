@@ -1,4 +1,6 @@
-"""Whether anything is under way in a replica."""
+"""Whether anything is under way in a replica, or it has no leader."""
+
+from collections.abc import Iterable
 
 from kraft.host.group.group import Group
 
@@ -17,3 +19,8 @@ def is_still(group: Group) -> bool:
         and not (group.membership.active or group.consistency.awaited)
         and not (checkpoints.busy or checkpoints.awaited or group.marker_waits or group.log_cut.is_due)
     )
+
+
+def lacks_leader(groups: Iterable[Group]) -> bool:
+    """Whether one of these groups knows no leader: none that hibernates lacks one."""
+    return not all(group.raft.state.leader for group in groups)
