@@ -22,7 +22,7 @@ class ClusterMembership:
     """The members and their state.
 
     address: the client port of the leader.
-    kinds: voter or learner, by member id.
+    kinds: voter or learner, by member id. Who is getting a vote is a learner until it counts by itself.
     lags: the number of entries that a member lacks, None if unknown.
     snapshots: (bytes sent, bytes in total) of the snapshots that the leader sends, by member.
     """
@@ -66,10 +66,11 @@ def understood(status: Status) -> ClusterMembership | None:
     """The members that a node reports; None if it does not lead group 0, or not any more."""
     if not status.groups or status.groups[0].role != "leader":
         return None
+    coming = {id_ for group in status.groups for id_ in {*group.target_voters} - {*group.voters}}
     return ClusterMembership(
         status.node,
         split_address(status.client),
-        {member.id: "voter" if member.voter else "learner" for member in status.members},
+        {each.id: "voter" if each.voter and each.id not in coming else "learner" for each in status.members},
         {member.id: member.lag_entries for member in status.members},
         {
             transfer.peer: (transfer.done_bytes, transfer.size_bytes)

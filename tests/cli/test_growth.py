@@ -62,6 +62,15 @@ def test_of_several_groups_the_one_counts_that_may_lose_the_fewest_voters(monkey
     assert growth.outlook(node, members("K1", "K2", "K3", "K4", "K5", "K6")) == (text, ["K3"])
 
 
+def test_a_node_that_is_getting_a_vote_is_no_voter_yet():
+    """Until the joint configuration is left, the old voters have to agree as well."""
+    changing = group("K1", leader="K1", voters=("K1", "K2"), target_voters=("K1", "K2", "K3"), joint=True)
+    found = understood(replace(report("K1").status, groups=(changing,)))
+    assert found is not None
+    assert found.kinds["K3"] == "learner"
+    assert found.voters == ["K1", "K2"]
+
+
 @pytest.mark.parametrize("changed", [{"groups": ()}, {"groups": (group("K1", leader="K2"), group("K1"))}])
 def test_a_node_that_does_not_lead_group_0_knows_no_membership(changed):
     """A leader that is one no more, above all."""
