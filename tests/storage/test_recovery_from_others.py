@@ -169,7 +169,7 @@ def test_what_is_in_a_state_file_and_not_in_the_log_comes_as_well(first, second)
     ("term", "values", "wins"), [(1, [b"1", b"2", b"3"], True), (2, [b"1"], True), (1, [b"1"], False)]
 )
 def test_the_log_with_the_higher_term_counts_then_the_longer_one(tmp_path, second, term, values, wins):
-    """An own replica that is behind is replaced, and keeps its number."""
+    """A replica of the node itself with a less advanced log is replaced, and keeps its number."""
     own = log(0, ALL, [b"own", b"own"]), log(1, ALL, [b"own", b"own"]), log(2, ALL, [b"own", b"own"], term=4)
     first = written(tmp_path / "K1", K1, *own)
     other = log(0, ALL, values, term=term), log(1, ALL, values, term=term), log(2, ALL, [b"x"], term=3)
@@ -186,7 +186,7 @@ def test_the_log_with_the_higher_term_counts_then_the_longer_one(tmp_path, secon
 
 
 def test_a_replica_that_its_group_has_let_go_of_is_a_new_one(tmp_path):
-    """The node has not heard of it: its own log is behind, and begins after a checkpoint."""
+    """The node has not heard of it: its own log ends before, and begins after a checkpoint."""
     own = [log(group, ALL, [b"old"]) for group in range(GROUPS)]
     first = written(tmp_path / "K1", K1, *own)
     cut(first, K1, 2)
@@ -246,7 +246,7 @@ def test_slots_without_an_owner_are_settled_over_the_directories(tmp_path, taken
     cluster = cluster_id(ALL.members, 2)
     grown: dict[str, Any] = {"groups": 2, "created": 1, "cluster": cluster}
     own = list(writes)
-    own[taken] = steps_of_a_move(taken, [])  # it is behind
+    own[taken] = steps_of_a_move(taken, [])  # without the last entries
     first = written(tmp_path / "K1", K1, *own, **grown)
     second = written(tmp_path / "K2", K2, *writes, **grown)
     with open_recovery(str(first), others=[str(second)]) as recovery:

@@ -41,8 +41,8 @@ class LentLogs:
     def read(self, group: int, command: ReadLog, done: AdminDone) -> None:
         """A part of some entries; `done` gets what the command says, NotLeader if they are not applied here.
 
-        Another node told how far the log reaches. This one may be behind it, or a leader that was deposed and
-        does not know: then its own entries in these places will never be committed.
+        Another node told how far the log reaches. This one may not have applied it up to there yet, or was
+        deposed as leader and does not know: then its entries in these places will never be committed.
         """
         kept, place = self._kept, (group, command.first)
         last = min(command.last, self._groups[group].state.index)
