@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.cluster.redis_sequences import COMMANDS, DIFFERENCES, KEYS, Words
+from tests.cluster.redis_sequences import COMMANDS, DIFFERENCES, INTEGERS, KEYS, VALUES, Words
 from tests.cluster.redis_server import NUMBER, Exchange, RealTime, ask_all, in_other_orders
 from tests.server.fake_host import FakeTransactions
 from tests.server.fakes import Port, Talk, encode
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 
 CONNECTIONS = 3
 Step = tuple[int, Words]  # the place of a connection, and what it sends
+Part = Step | list[Step]  # of a sequence: a list is a transaction that arrives in one piece
 # Replies that differ in docs/redis-differences.md (DBSIZE where a key is past its expiry), changes that Redis
 # counts although nothing changes (the same bit, the same expiry), and commands that kraft refuses in MULTI.
 LEFT_OUT = frozenset(
@@ -54,7 +55,17 @@ STEPS = st.tuples(
     st.sampled_from([0, 0, 0, 1, 1, 2]),
     st.one_of(FRAME, FRAME, WATCHES, WATCHES, DATA, DATA, DATA, DATA, RARE),
 )
-SEQUENCES = st.lists(STEPS, min_size=40, max_size=120)
+SIMPLE = st.one_of(
+    st.tuples(st.sampled_from([b"SET", b"SETNX", b"getset", b"DEL"]), KEYS, VALUES),
+    st.tuples(st.sampled_from([b"SET", b"INCRBY", b"DECRBY", b"MSET", b"MSETNX", b"RENAME"]), KEYS, INTEGERS),
+    st.tuples(st.sampled_from([b"INCR", b"decr", b"GETDEL", b"PERSIST", b"UNLINK", b"SET"]), KEYS),
+).map(list)
+# One that consists of such writes is executed without a queue, one with anything else is queued.
+WHOLE = st.tuples(
+    st.sampled_from([0, 1, 2]),
+    st.lists(st.one_of(SIMPLE, SIMPLE, DATA), min_size=1, max_size=5),
+).map(lambda found: [(found[0], words) for words in ([b"MULTI"], *found[1], [b"EXEC"])])
+SEQUENCES = st.lists(st.one_of(STEPS, STEPS, STEPS, WHOLE), min_size=40, max_size=120)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +100,11 @@ def comparable(words: Words, theirs: bytes, ours: bytes) -> bool:
     if SERVER.sub(b"", theirs) == SERVER.sub(b"", ours):
         return True
     return any(rule(words, theirs, ours) for rule in DIFFERENCES.values())
+
+
+def steps_of(parts: list[Part]) -> list[Step]:
+    """All steps, one after the other."""
+    return [step for part in parts for step in (part if isinstance(part, list) else [part])]
 
 
 def answers(steps: list[Step], clients: Sequence[Callable[[list[bytes]], list[bytes]]]) -> list[bytes]:
@@ -137,10 +153,11 @@ def answers(steps: list[Step], clients: Sequence[Callable[[list[bytes]], list[by
 @settings(max_examples=NUMBER, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(SEQUENCES, st.sampled_from([2, 3]), st.sampled_from([1, 3]), st.randoms(use_true_random=True))
 def test_replies_are_those_of_redis(redis, sequence, protocol, groups, dice):
-    if groups > 1:
-        sequence = [step for step in sequence if step[1][0].upper() not in OF_ALL_GROUPS]
     talks = connected(groups)
-    for steps in in_other_orders(sequence, dice):
+    for parts in in_other_orders(sequence, dice):
+        steps = steps_of(parts)
+        if groups > 1:
+            steps = [step for step in steps if step[1][0].upper() not in OF_ALL_GROUPS]
         for client in (*redis, *talks):
             for request in (b"RESET\r\n", b"HELLO %d\r\n" % protocol, b"FLUSHALL\r\n"):
                 client.ask(request)
