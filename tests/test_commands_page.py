@@ -35,3 +35,11 @@ def test_every_command_on_data_says_how_long_it_takes():
     }
     assert data - COMPLEXITY.keys() == set()
     assert COMPLEXITY.keys() - names == set()
+
+
+def test_a_difference_is_shown_at_its_own_command_only():
+    page = (ROOT / "docs/commands.md").read_text()
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert "`COMMAND INFO`" not in rows["INFO [section ...]"]
+    assert "`COMMAND INFO`" in rows["COMMAND INFO [command-name ...]"]
+    assert "nothing that it wrote" in rows["EVAL script numkeys [key [key ...]] [arg [arg ...]]"]

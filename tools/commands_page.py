@@ -123,7 +123,7 @@ def _differences() -> dict[str, list[str]]:
             continue
         subject, here = cells[1].strip(), cells[3].strip()
         for name in names:
-            if re.search(rf"`(?:[^`]*\W)?{re.escape(name)}(?:\W[^`]*)?`", subject):
+            if re.search(rf"`{re.escape(name)}(?:\W[^`]*)?`", subject):
                 found.setdefault(name, []).append(f"{subject}: {here}")
     return found
 
