@@ -192,8 +192,9 @@ class DurableState:
         for group, last in transaction.replicas:
             log = self.groups.pop(group, GroupLog())
             demand(not (last.held and log.last_index), "a replica begins on top of another one")
-            again = last.held and group in self.replicas and last.number <= self.replicas[group].number
-            demand(not again, f"the replica {last.number} of group {group} begins again")
+            demand(
+                self._may_follow(last, group, log), f"the replica {last.number} of group {group} begins again"
+            )
             if not last.held and last.number != NEVER:
                 self.on_left(group, numbered(self.identity.incarnation, last.number))
             self.files.pop((group, log.state), None)
@@ -206,6 +207,16 @@ class DurableState:
             if persist.state_file is not None:
                 self.files.pop((group, log.state), None)
                 log.state, log.fenced = persist.state_file, False
+
+    def _may_follow(self, last: LastReplica, group: int, log: GroupLog) -> bool:
+        """Whether a replica that begins is another one than that of the `log`, or as good as none.
+
+        A node drops a replica without a number from memory if it has promised nothing, and begins it again.
+        """
+        known = self.replicas.get(group)
+        if not last.held or known is None or last.number > known.number:
+            return True
+        return known.held and last.number == known.number == UNNUMBERED and log == GroupLog()
 
     def commit(self, transaction: Transaction) -> bool:
         """A medium of `disk.Disk` needs it."""

@@ -3,7 +3,9 @@
 import pytest
 
 from kraft.node.values import Identity, LastReplica, Transaction
-from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
+from kraft.raft.membership.replica_number import NEVER, UNNUMBERED, ReplicaNumber
+from kraft.raft.messages import HardState
+from kraft.raft.ready import Persist
 from tests.serializability import DONE
 from tests.simulation import cross_groups
 from tests.simulation.cluster import SimulatedCluster
@@ -27,6 +29,15 @@ def test_a_directory_with_a_replica_that_begins_twice_is_found():
     replaced(durable, LastReplica(NUMBER, held=True), LastReplica(NUMBER, held=False))
     with pytest.raises(Violation, match="begins again"):
         replaced(durable, LastReplica(NUMBER, held=True))
+
+
+def test_a_replica_without_a_number_begins_again_unless_it_has_promised_something():
+    durable = DurableState(Identity("K1", "a" * 32))
+    begun = LastReplica(UNNUMBERED, held=True)
+    replaced(durable, LastReplica(NEVER, held=False), begun, begun)
+    durable.write(Transaction(((1, Persist(0, HardState(1, "K2"), None, (), commit=0)),)))
+    with pytest.raises(Violation, match="begins again"):
+        replaced(durable, begun)
 
 
 def test_a_member_that_destroys_its_replica_is_found():

@@ -7,7 +7,7 @@ import pytest
 from kraft.host.membership.formation import cluster_id
 from kraft.node.values import Identity, LastReplica, Transaction
 from kraft.raft.membership.configuration import Configuration, Member
-from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber, any_replica, numbered
+from kraft.raft.membership.replica_number import NEVER, UNNUMBERED, ReplicaNumber, any_replica, numbered
 from kraft.raft.messages import Entry, EntryKind, HardState
 from kraft.raft.ready import Persist
 from kraft.storage import migrations
@@ -75,6 +75,22 @@ def test_it_has_a_log_and_a_term_of_its_own(formed, tmp_path, database_at):
     assert formed.commit([Transaction(((1, first),))])
     restored = reopened(formed, database_at, tmp_path).loaded.groups[1]
     assert (restored.last_index, restored.hard_state) == (2, HardState(2, "K2"))
+
+
+def test_one_that_was_told_nothing_begins_again(database_at, tmp_path):
+    """The node had dropped it from memory, as no group knew of it."""
+    database = database_at(tmp_path)
+    untold = LastReplica(UNNUMBERED, held=True)
+    first = Persist(0, HardState(2, "K2"), None, (FIRST,), commit=1)
+    never = LastReplica(NEVER, held=False)
+    assert database.commit([Transaction(((0, first), (2, first)), IDENTITY, ((1, never),))])
+    replaced(database, untold)
+    database = reopened(database, database_at, tmp_path)
+    replaced(database, untold)
+    assert database.commit([Transaction(((1, first),))])
+    loaded = reopened(database, database_at, tmp_path).loaded
+    assert (loaded.groups[1].last_index, loaded.groups[1].hard_state) == (1, HardState(2, "K2"))
+    assert dict(loaded.replicas) == {1: untold}
 
 
 def test_writes_and_the_end_may_share_a_commit(formed, tmp_path, database_at):
