@@ -84,7 +84,7 @@ def under_faults(
         try:
             worker(stop)
         except Exception as failure:
-            failures.append(repr(failure))
+            failures.append(f"{failure!r}: {failure}")
 
     def progress() -> None:
         most = done() + step

@@ -26,9 +26,18 @@ def views(server):
     return {view["group"]: view for view in (server.status() or {}).get("groups", [])}
 
 
+def shown(server):
+    """What `server` says of each group, also of those that it has no replica of; [] if it does not answer."""
+    try:
+        answer = server.ask("KRAFT", "GROUPS")
+    except OSError:
+        return []
+    return [] if isinstance(answer, Refusal) else maps(answer)
+
+
 def leaders(cluster):
     """The leader of each group, once every running node names the same one for it; also of created ones."""
-    seen = [[view["leader"] for view in views(server).values()] for server in cluster if server.running]
+    seen = [[row["leader"] for row in shown(server)] for server in cluster if server.running]
     running = {server.id for server in cluster if server.running}
     agreed = len({tuple(each) for each in seen}) == 1 and len(seen[0]) >= GROUPS and set(seen[0]) <= running
     return seen[0] if agreed else None
