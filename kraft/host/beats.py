@@ -18,6 +18,7 @@ from kraft.host import settings
 from kraft.host.beat_link import AWAKE, BeatLink
 from kraft.host.group.group import Group
 from kraft.host.membership.peers import Peers
+from kraft.host.slots import SlotMap
 from kraft.host.turns import Turns
 from kraft.node.ports import Clock
 from kraft.peerwire.hello import WIRE_BEATS
@@ -44,8 +45,9 @@ class _Rest:
 class Beats:
     """The beats of one node. A group rests after an election timeout without change.
 
-    `groups` are all groups of the node, `awake` those that are ticked. `sent` and `received` count beats
-    since the start, and `ticks` those of the host.
+    `groups` are all groups of the node, `awake` those that are ticked. A node that has group 0 alone sends
+    beats too, where the cluster has more groups: those of the others hibernate only while all nodes are
+    heard. `sent` and `received` count beats since the start, and `ticks` those of the host.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Beats:
         config: Config,
         groups: Mapping[int, Group],
         peers: Peers,
+        slots: SlotMap,
         turns: Turns,
         clock: Clock,
         starts: int,
@@ -61,6 +64,7 @@ class Beats:
         self._groups = groups
         self.awake: dict[int, Group] = {}
         self._peers = peers
+        self._slots = slots
         self._turns = turns
         self._clock = clock
         self._patience = settings.election_ticks(config)
@@ -144,7 +148,12 @@ class Beats:
     def spare_ticks(self) -> int:
         """How many ticks may pass before the one in which beats are due; one group alone has none."""
         interval = settings.TICKS_PER_HEARTBEAT
-        return interval - 1 - (self.ticks % interval if len(self._groups) > 1 else 0)
+        return interval - 1 - (self.ticks % interval if self.spoken else 0)
+
+    @property
+    def spoken(self) -> bool:
+        """Whether nodes send beats: a cluster of one group has none, nor has a node without a replica."""
+        return self._slots.groups > 1 and bool(self._groups)
 
     @property
     def lively(self) -> bool:
@@ -183,7 +192,7 @@ class Beats:
         """After the groups' ticks, at `now` (monotonic seconds): send the beats that are due."""
         self.ticks += 1
         self._tick_before_at, self._last_tick_at = self._last_tick_at, now
-        if self.ticks % settings.TICKS_PER_HEARTBEAT or len(self._groups) < 2:
+        if self.ticks % settings.TICKS_PER_HEARTBEAT or not self.spoken:
             return
         for id_, group in self.awake.items():
             if group.raft.state.leads:

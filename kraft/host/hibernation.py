@@ -100,8 +100,8 @@ class Hibernation:
         groups = len(self._groups)
         if len(self.awake) + len(self.asleep) < groups:
             self.awake.update((id_, g) for id_, g in self._groups.items() if id_ not in self.asleep)
-        if groups < 2:
-            return  # there are no beats, and the only group does not hibernate
+        if not self._beats.spoken:
+            return  # the only group does not hibernate
         tick, version = self._beats.ticks, self._context.peers.formation.version.in_force
         due: Collection[int] = self._due.pop(tick, ())
         slow = self._context.slowness.slow, self._context.slowness.leaves

@@ -108,7 +108,7 @@ class Host:
         self.images = PinnedImages(config.node.id, groups, slots, formation, clock, disk, remote, first)
         self._image_commands = images = ImageCommands(self.images, LentLogs(groups, disk, clock))
         election = FastElection(clock, jitter, config.raft.heartbeat_interval, turns, self.peers)
-        self.beats = beats = Beats(config, self.groups, self.peers, turns, clock, loaded.starts)
+        self.beats = beats = Beats(config, groups, peers, slots, turns, clock, loaded.starts)
         self.hibernation = sleep = Hibernation(config, self.groups, beats, election, self._context)
         self._spread = LeaderSpread(self.groups, self.peers, self.transfers, sleep.wake)
         self.moves = Moves(config, self.groups, self._context, self.transactions, self.indexes, sleep.wake)

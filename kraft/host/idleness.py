@@ -49,7 +49,7 @@ class Idleness:
             not busy
             and self._lifecycle.phase == SERVING
             and len(hibernation.awake) + len(hibernation.asleep) == groups
-            and (groups == 1 or self._beats.lively)
+            and (self._beats.lively or not self._beats.spoken)
             and all(_is_served(group) and is_still(group) for group in hibernation.awake.values())
         )
 

@@ -148,9 +148,8 @@ class PeerReceiver:
         elif isinstance(message, Invitation):
             self._lifecycle.invited(message)
         elif isinstance(message, Admin):
-            self._ticker.hurry()
-            self._hibernation.wake((group,))
-            self._admin.asked(group, peer, message)
+            if self._admin.asked(group, peer, message):
+                self._ticker.hurry()
         elif isinstance(message, AdminReply):
             self._admin.answered(peer, message)
         elif isinstance(message, Beat):

@@ -21,6 +21,7 @@ from kraft.storage.offline.restoration import founders_of, open_backup, restore
 from tests.backup.directories import content_of
 from tests.backup.test_keeper import Witness
 from tests.host.scattered import Apart
+from tests.host.test_hibernation import at_rest
 from tests.server.groups import key_in
 
 GROUPS = (0, 1, 2)
@@ -252,6 +253,19 @@ class CountedDisk:
         self.count += 1
         self.range = first, last
         self._disk.fetch(group, first, last, max_bytes, done)
+
+
+def test_a_question_about_logs_without_news_costs_no_ticks(cluster):
+    """It comes every second, so it neither wakes groups nor ends the long spans of an idle node."""
+    source, hosts = SimulatedSource(cluster, "K5"), [process.host for process in cluster.processes()]
+
+    assert cluster.run(10, lambda: all(map(at_rest, hosts)))
+    rested = []
+    for _ in range(8):
+        assert set(source.logs()) == set(GROUPS)
+        rested.append(all(map(at_rest, hosts)))
+        cluster.run(1)
+    assert sum(rested) >= 6, "each group has one tick in ten seconds"
 
 
 class Emptied:

@@ -14,6 +14,7 @@ from kraft.kv.slots import SLOTS, Move, MoveState, SlotRange, SlotState, SlotTab
 from kraft.node import admin
 from kraft.node.errors import TooStale
 from kraft.raft.errors import InvariantViolation
+from tests.host.scattered import Apart
 from tests.host.test_beats import GROUPS, Resting
 
 MANY = range(1, GROUPS)  # group 0 is ticked for the node
@@ -64,6 +65,19 @@ def test_a_group_that_hibernates_is_not_ticked(cluster):
         assert 190 <= calls.count(0) <= 240, "once in a heartbeat interval"
         assert all(1 <= calls.count(group) <= 8 for group in MANY), "now and then"
     assert cluster.run(1, cluster.asleep)
+
+
+def test_groups_hibernate_though_a_node_has_group_0_alone():
+    """Its beats tell the others that it is there, and theirs speak for group 0 there."""
+    cluster = Apart()
+    assert cluster.run(10, lambda: all(at_rest(process.host) for process in cluster.processes()))
+    assert list(cluster.host("K5").groups) == [0]
+    assert cluster.host("K5").groups[0].raft.state.quiet
+
+
+def at_rest(host):
+    """Whether all groups but group 0 hibernate, and the host is called once for several ticks."""
+    return host.hibernation.asleep.keys() == host.groups.keys() - {0} and host._ticker.span > 1
 
 
 def test_the_ticks_that_a_group_has_missed_are_made_up_for(cluster):

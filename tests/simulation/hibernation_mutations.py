@@ -106,4 +106,19 @@ HIBERNATION_MUTATIONS = (
         "            due = [g.id for g in awake if waiting.get(g.id, now) + STEADY_SECONDS <= now]",
         "the groups of a node return to it soon after it is back",
     ),
+    _plant(
+        "a node that has group 0 alone sends no beats",
+        "kraft/host/beats.py",
+        "        return self._slots.groups > 1 and bool(self._groups)\n",
+        "        return len(self._groups) > 1\n",
+        "groups hibernate only while all nodes are heard",
+    ),
+    Mutation(
+        "a question that comes every second wakes a group",
+        "kraft/host/admin/executor.py",
+        "        begins = not isinstance(command, FindLogs)\n",
+        "        begins = True\n",
+        "a group without news costs nothing",
+        test="tests/backup/test_scattered_logs.py",
+    ),
 )

@@ -172,8 +172,8 @@ class AdminExecutor:
 
     @property
     def active(self) -> bool:
-        """Whether a caller on this node waits for the leader of a group."""
-        return self._requests.active
+        """Whether a caller on this node waits for the leader of a group: not one that soon asks again."""
+        return self._requests.active and self._requests.waits_for_more_than(FindLogs)
 
     def tick(self) -> None:
         """Give up commands that are late, or whose leader is lost, and give those that wait to the leader."""
@@ -205,19 +205,31 @@ class AdminExecutor:
             else:
                 self._turns.post(leads[0], pending.group, self._requests.request(leads, pending, now))
 
-    def asked(self, id_: int, peer: str, message: Admin) -> None:
-        """Another node asks this one as the leader of the group `id_`."""
+    def asked(self, id_: int, peer: str, message: Admin) -> bool:
+        """Another node asks this one as the leader of the group `id_`. Returns whether work may begin.
+
+        A question that is asked every second wakes no group: a hibernating leader has just heard all nodes.
+        """
+        try:
+            command = admin.decode(message.command)
+        except msgspec.DecodeError:
+            command = None
+        begins = not isinstance(command, FindLogs)
+        if begins:
+            self._wake((id_,))
         group = self._groups.get(id_)
         answer = partial(self._answer, id_, peer, message.request)
         if group is None or not group.raft.state.leads:
             answer(NotLeader(id_, ""))
-            return
-        try:
-            command = admin.decode(message.command)
-        except msgspec.DecodeError:
+        elif command is None:
             leader = group.raft.state.id
             answer(AdminRefused(f"{leader} leads and does not know this command: update it first"))
-            return
+        else:
+            self._carry_out(group, peer, command, answer)
+        return begins
+
+    def _carry_out(self, group: Group, peer: str, command: AdminCommand, answer: AdminDone) -> None:
+        """Carry out a command of `peer` as the leader of `group`."""
         if type(command) not in self._DO:
             answer(AdminRefused("the node that is asked carries this command out, and no other one"))
             return

@@ -8,6 +8,7 @@ when it is known here to lead no more, and does not answer soon after that.
 
 from collections.abc import Callable
 from enum import IntEnum
+from itertools import chain
 
 import msgspec
 
@@ -115,6 +116,11 @@ class AdminRequests:
     def active(self) -> bool:
         """Whether a command is not answered yet."""
         return bool(self._waiting or self._sent or self._here)
+
+    def waits_for_more_than(self, kind: type) -> bool:
+        """Whether a command of another kind is not answered yet."""
+        pending = chain(self._waiting, self._sent.values(), self._here)
+        return any(not isinstance(each.command, kind) for each in pending)
 
     def add(self, pending: PendingCommand) -> bool:
         """Keep a new command until there is a leader. Returns False, and keeps it not, when too many wait."""
