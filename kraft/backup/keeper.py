@@ -22,6 +22,7 @@ from kraft.backup.shipped_log import LogPosition, ShippedLog
 
 RETRY_SECONDS = 60.0  # after a failure
 NOTE_MS = 10_000  # between two notes that nothing else was committed
+MISSING_SECONDS = 60.0  # in which a group may elect a leader before it is told that its log is not shipped
 SETTLE_MS = 2000  # a node may hear so late of what was committed: longer than a follower keeps a leader
 
 
@@ -62,6 +63,8 @@ class BackupKeeper:
         self._imaged: set[int] = set()  # the groups that are in it
         self._retry_at = 0.0
         self._gap = ""  # why a new image is needed
+        self._missing: dict[int, float] = {}  # groups whose logs cannot be had, since when
+        self._told: dict[int, str] = {}  # those of them that were told, and why
 
     def step(self) -> None:
         """Do what is due. Failures are reported, and what failed is repeated after a while."""
@@ -166,7 +169,10 @@ class BackupKeeper:
     def _ship(self) -> None:
         """Ship what was applied since the last step. A group that cannot be shipped holds up no other one."""
         now_ms = self._wall_ms()
-        reaches = self._source.logs()
+        shipped = {group: log.position.index for group, log in self._logs.items() if log.position}
+        logs = self._source.logs(shipped)
+        reaches = {group: reach for group, reach in logs.items() if isinstance(reach, LogReach)}
+        self._tell({group: reason for group, reason in logs.items() if isinstance(reason, str)})
         for group in reaches.keys() - self._logs.keys():
             self._resume(group, reaches[group])
         failures = []
@@ -180,6 +186,16 @@ class BackupKeeper:
                     failures.append(error)
         if failures:
             raise failures[0]
+
+    def _tell(self, missing: dict[int, str]) -> None:
+        """Tell of groups whose logs could not be had for long."""
+        now = self._clock()
+        self._missing = {group: self._missing.get(group, now) for group in missing}
+        late = {group for group, since in self._missing.items() if now - since >= MISSING_SECONDS}
+        told = {group: missing[group] for group in sorted(late)}
+        if told != self._told:
+            self._told = told
+            self._observer.not_shipped(told)
 
     def _resume(self, group: int, reach: LogReach) -> None:
         """Go on with the log of a group; that of one that is in no image yet begins with its first entry."""

@@ -44,8 +44,11 @@ class NodeSource(Protocol):
     def cluster(self) -> str:
         """The id of its cluster; '' if it has none."""
 
-    def logs(self) -> Mapping[int, LogReach]:
-        """The log of every group; empty while they are replayed."""
+    def logs(self, shipped: Mapping[int, int]) -> Mapping[int, LogReach | str]:
+        """The log of every group, or why it cannot be had; empty while they are replayed.
+
+        `shipped` is the last index that was shipped of a group: a replica here may not be as far.
+        """
 
     def fetch(self, group: int, first: int, last: int) -> Sequence[Entry]:
         """Entries from `first` up to at most `last`; none if the log begins after `first` by now."""
@@ -68,6 +71,9 @@ class BackupObserver(Protocol):
 
     def gap(self, group: int, reason: str) -> None:
         """The shipped log of a group ends, and a new image follows."""
+
+    def not_shipped(self, reasons: Mapping[int, str]) -> None:
+        """The logs of these groups, all that there are, cannot be had for a while, and why. None: all can."""
 
     def failed(self, reason: str) -> None:
         """Something did not work, and is tried again."""

@@ -10,6 +10,7 @@ from kraft.backup.manifest import Manifest
 from kraft.backup.ports import ImageSource, LogReach
 from kraft.host.backup.pinned_images import PinnedImage, ReadDone
 from kraft.host.backup.remote_logs import LogDone
+from kraft.host.group.group import Group
 from kraft.host.host import Host
 from kraft.host.ports import Disk
 from kraft.node.errors import AdminRefused
@@ -19,6 +20,7 @@ from kraft.raft.messages import Entry
 ANSWER_SECONDS = 0.5  # between two looks whether the node stops, while an answer is awaited
 FETCH_BYTES = 256 << 10
 PIECE_BYTES = 64 << 10
+FENCED = "the data of the replica here differs from the others'"
 
 CallInReactor = Callable[..., object]
 
@@ -48,29 +50,24 @@ class HostSource:
         found: str = self.ask(lambda answer: answer(self._host.peers.formation.identity.cluster))
         return found
 
-    def logs(self) -> Mapping[int, LogReach]:
-        """The log of every group."""
-        found: dict[int, LogReach] = self.ask(self._find)
+    def logs(self, shipped: Mapping[int, int]) -> Mapping[int, LogReach | str]:
+        """The log of every group, or why it cannot be had."""
+        found: dict[int, LogReach | str] = self.ask(partial(self._find, shipped))
         return found
 
-    def _find(self, answer: Callable[[dict[int, LogReach]], None]) -> None:
-        """Tell how far the logs reach, those of groups elsewhere as far as their leaders answer."""
+    def _find(self, shipped: Mapping[int, int], answer: Callable[[dict[int, LogReach | str]], None]) -> None:
+        """Tell how far the logs reach, those of groups elsewhere as far as their leaders answer.
+
+        Leaders are asked too where the replica here is new, or gets a snapshot: that may take long.
+        """
         host = self._host
         missing = [id_ for id_ in range(host.slots.groups) if id_ not in host.groups]
-        if all(map(host.elsewhere.has, missing)):
-            here = self._reaches()
-            host.logs.find(missing, lambda found: answer(here | found))
-        else:
+        if not all(map(host.elsewhere.has, missing)):
             answer({})  # this node has no data yet
-
-    def _reaches(self) -> dict[int, LogReach]:
-        return {
-            id_: LogReach(
-                group.raft.state.log.base.index + 1, group.state.index, bool(group.raft.state.leader)
-            )
-            for id_, group in self._host.groups.items()
-            if not group.state.fenced
-        }
+            return
+        here: dict[int, LogReach | str] = {id_: _reach(group) for id_, group in host.groups.items()}
+        late = [id_ for id_, group in host.groups.items() if _is_late(group, shipped.get(id_, 0))]
+        host.logs.find([*missing, *late], lambda found: answer(found | here | _told(found)))
 
     def fetch(self, group: int, first: int, last: int) -> Sequence[Entry]:
         """Entries of the log; those that this node lacks are asked of the leader."""
@@ -100,6 +97,24 @@ class HostSource:
         if isinstance(image, Exception):
             raise BackupError(str(image) or f"no checkpoint: {type(image).__name__}")
         return _Image(self, self._host, self._call_in_reactor, image)
+
+
+def _reach(group: Group) -> LogReach | str:
+    """How far the log of a replica here reaches, or why it does not count."""
+    if group.state.fenced:
+        return FENCED
+    state = group.raft.state
+    return LogReach(state.log.base.index + 1, group.state.index, bool(state.leader))
+
+
+def _is_late(group: Group, shipped: int) -> bool:
+    """Whether the replica here differs, or lacks entries that were shipped, or gets a snapshot."""
+    return group.state.fenced or group.receiver.active or group.state.index < shipped
+
+
+def _told(found: Mapping[int, LogReach | str]) -> dict[int, LogReach | str]:
+    """What leaders have answered."""
+    return {id_: reach for id_, reach in found.items() if isinstance(reach, LogReach)}
 
 
 class _Image:

@@ -5,7 +5,7 @@ own: a backup directory may be on a slow disk, or on another machine that hangs,
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -142,6 +142,10 @@ class _Reports:
     def gap(self, group: int, reason: str) -> None:
         """The shipped log ends."""
         self._call(self._observer.gap, group, reason)
+
+    def not_shipped(self, reasons: Mapping[int, str]) -> None:
+        """Logs cannot be had."""
+        self._call(self._observer.not_shipped, reasons)
 
     def failed(self, reason: str) -> None:
         """Something did not work."""

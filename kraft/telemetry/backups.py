@@ -1,10 +1,12 @@
 """What the backups of a node report: `kraft.backup.ports.BackupObserver`, on the reactor's thread."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kraft.backup.manifest import Manifest
 from kraft.telemetry.metrics.registry import LastSnapshot
 from kraft.telemetry.observers import Observer
+
+GROUPS_TOLD = 8  # in one event
 
 
 class BackupTelemetry(Observer):
@@ -37,6 +39,19 @@ class BackupTelemetry(Observer):
     def gap(self, group: int, reason: str) -> None:
         """The shipped log ends, and a new image follows."""
         self._events.log_limited(f"backup gap {group}", "backup_gap", group=group, reason=reason)
+
+    def not_shipped(self, reasons: Mapping[int, str]) -> None:
+        """The logs of these groups cannot be had."""
+        self._metrics.unshipped = len(reasons), next(iter(reasons.values()), "")
+        for reason in dict.fromkeys(reasons.values()):
+            groups = [group for group, each in reasons.items() if each == reason]
+            self._events.log_limited(
+                f"not shipped {reason}",
+                "log_not_shipped",
+                groups=groups[:GROUPS_TOLD],
+                count=len(groups),
+                reason=reason,
+            )
 
     def failed(self, reason: str) -> None:
         """A backup did not work, and is tried again."""

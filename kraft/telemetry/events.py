@@ -82,6 +82,7 @@ LEVELS: dict[str, str] = {
     # backups
     "backup_made": "info",
     "backup_gap": "warning",
+    "log_not_shipped": "warning",
     "backup_failed": "error",
     "backup_waiting": "info",
     "backup_restored": "info",

@@ -158,6 +158,10 @@ def _node(view: ClusterView, report: Report) -> Iterator[Finding]:
     if report.facts.backup_problem:
         text = f"its backups fail: {report.facts.backup_problem}"
         yield Finding(WARN, status.node, text, advice="it is tried again every minute")
+    if unshipped := report.facts.backup_unshipped:
+        logs = "the log of a group" if unshipped == 1 else f"the logs of {unshipped} groups"
+        text = f"does not ship {logs}: {report.facts.backup_unshipped_reason}"
+        yield Finding(WARN, status.node, text, advice="docs/runbooks.md#kraftgroupsnotshipped")
     yield from _moved(view, status)
     yield from _transfers(view, report)
 

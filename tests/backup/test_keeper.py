@@ -31,7 +31,7 @@ class FakeNode:
     def cluster(self):
         return CLUSTER
 
-    def logs(self):
+    def logs(self, shipped):
         logs = {0: LogReach(self.cut + 1, len(self.entries), self.led)}
         if self.created:
             logs[1] = LogReach(self.created_cut + 1, len(self.created), self.led)
@@ -146,7 +146,7 @@ def test_a_node_that_stops_while_it_ships_begins_no_image(bench, monkeypatch):
     assert bench.witness.of("failed") == []
 
 
-def _raise(error):
+def _raise(error, *_):
     raise error
 
 

@@ -13,9 +13,8 @@ from kraft.host.backup import lent_logs
 from kraft.host.membership.formation import cluster_id
 from kraft.moment import LATEST, Moment
 from kraft.node import admin
-from kraft.node.admin import AdminOutcome
-from kraft.node.errors import AdminRefused
-from kraft.process.backup_source import HostSource
+from kraft.node.errors import AdminRefused, Uncertain
+from kraft.process.backup_source import FENCED, HostSource
 from kraft.raft.messages import Entry, EntryKind
 from kraft.storage.offline.restoration import founders_of, open_backup, restore
 from tests.backup.directories import content_of
@@ -25,6 +24,7 @@ from tests.host.test_hibernation import at_rest
 from tests.server.groups import key_in
 
 GROUPS = (0, 1, 2)
+EARLIER = "K1 leads and does not know this command: update it first"
 
 
 class SimulatedSource(HostSource):
@@ -182,17 +182,14 @@ def test_an_image_leaves_no_gap_in_the_log_of_a_group_that_was_not_asked_yet(
     write(cluster, "second")
     backup.keeper = backup.another()
     with monkeypatch.context() as patch:
-        patch.setattr(SimulatedSource, "logs", lambda source: reach_of_group_0(source))
+        found = backup.source.logs({})
+        patch.setattr(SimulatedSource, "logs", lambda *_: {0: found[0]})
         backup.step(2)
         backup.keeper.take("later")
     backup.step(2)
     assert backup.witness.of("gap") == []
     assert backup.restored(tmp_path / "first", moment) == all_groups(b"first")
     assert backup.restored(tmp_path / "second") == all_groups(b"second")
-
-
-def reach_of_group_0(source):
-    return {0: source._reaches()[0]}
 
 
 def test_an_entry_that_is_larger_than_an_answer_comes_in_parts(cluster, backup, tmp_path, monkeypatch):
@@ -262,10 +259,60 @@ def test_a_question_about_logs_without_news_costs_no_ticks(cluster):
     assert cluster.run(10, lambda: all(map(at_rest, hosts)))
     rested = []
     for _ in range(8):
-        assert set(source.logs()) == set(GROUPS)
+        assert set(source.logs({})) == set(GROUPS)
         rested.append(all(map(at_rest, hosts)))
         cluster.run(1)
     assert sum(rested) >= 6, "each group has one tick in ten seconds"
+
+
+def test_logs_that_cannot_be_had_for_a_minute_are_named(cluster, backup):
+    """A leader of an earlier version refuses to tell its logs, each second; the others are shipped."""
+    backup.step(3)
+    ask, host = backup.source._host.logs.ask, backup.source._host
+    host.logs.ask = lambda group, command, done: (
+        done(AdminRefused(EARLIER)) if group == 1 else ask(group, command, done)
+    )
+    backup.step(30)
+    host.logs.ask = ask
+    backup.step(1)
+    host.logs.ask = lambda group, command, done: (
+        done(AdminRefused(EARLIER)) if group == 1 else ask(group, command, done)
+    )
+    backup.step(59)
+    assert not backup.witness.of("not_shipped")
+    backup.step(5)
+    assert backup.witness.of("not_shipped") == [({1: EARLIER},)]
+    write(cluster, "second")
+    backup.step(2)
+    shipped = {group: index for group, index, _ in backup.witness.of("shipped")}
+    assert shipped[2] == cluster.host(cluster.leader_of(2)).groups[2].state.index
+    host.logs.ask = ask
+    backup.step(2)
+    assert backup.witness.of("not_shipped")[1:] == [({},)]
+    assert not backup.witness.of("failed")
+
+
+def test_a_replica_that_lags_here_is_not_waited_for(cluster, monkeypatch):
+    """It may take minutes to catch up by a snapshot. Its leader tells the log meanwhile."""
+    [follower] = {"K1", "K2"} - {cluster.leader_of(1)}
+    source = SimulatedSource(cluster, follower)
+    replica = source._host.groups[1]
+    applied = replica.state.index
+    told = LogReach(1, applied + 9, led=True)
+    source._host.logs.ask = partial(answer_with, [[1, 1, applied + 9]])
+    assert reach(source, 1) == LogReach(replica.raft.state.log.base.index + 1, applied, led=True)
+    assert reach(source, 1, {1: applied + 1}) == told
+    with monkeypatch.context() as receiving:
+        receiving.setattr(replica.receiver, "_incoming", object())
+        assert reach(source, 1) == told
+    replica.state.fenced = True
+    assert reach(source, 1) == told
+    source._host.logs.ask = partial(answer_with, AdminRefused(EARLIER))
+    assert reach(source, 1) == FENCED
+
+
+def reach(source, group, shipped=None):
+    return source.logs(shipped or {})[group]
 
 
 class Emptied:
@@ -278,10 +325,13 @@ class Emptied:
 def test_a_leader_that_does_not_know_the_question_is_one_that_does_not_answer(cluster):
     source = SimulatedSource(cluster, "K5")
     host = source._host
-    refused: AdminOutcome = AdminRefused("K1 leads and does not know this command: update it first")
-    for outcome in (refused, [[1]]):
+    for outcome, reason in ((AdminRefused(EARLIER), EARLIER), ([[1]], None), (Uncertain(), None)):
         host.logs.ask = partial(answer_with, outcome)
-        assert set(source.logs()) == {0}
+        logs = source.logs({})
+        assert [id_ for id_, reach in logs.items() if isinstance(reach, LogReach)] == [0]
+        assert all(str(logs[group]) == reason or (not reason and "K" in str(logs[group])) for group in (1, 2))
+    for outcome in (AdminRefused(EARLIER), [[1]]):
+        host.logs.ask = partial(answer_with, outcome)
         with pytest.raises(BackupError, match="update it first"):
             source.fetch(1, 1, 1)
 
@@ -357,9 +407,9 @@ def test_an_answer_without_end_is_given_up(cluster):
 def test_a_leader_tells_only_of_what_it_was_asked(cluster):
     """Once each, and it cannot say anything of the groups of the node that asks."""
     source = SimulatedSource(cluster, "K5")
-    applied = source._reaches()[0].applied
+    applied = reach(source, 0).applied
     source._host.logs.ask = partial(answer_with, [[0, 1, applied + 5], [7, 1, 1], [2, 1, 9]])
-    found = source.logs()
+    found = {id_: each for id_, each in source.logs({}).items() if isinstance(each, LogReach)}
     assert found.keys() == {0, 2}
     assert found[0].applied == applied
     leader = cluster.host(cluster.leader_of(2))
@@ -369,7 +419,7 @@ def test_a_leader_tells_only_of_what_it_was_asked(cluster):
 
 def test_what_a_leader_tells_is_what_it_has(cluster):
     write(cluster, "first")
-    found = SimulatedSource(cluster, "K5").logs()
+    found = SimulatedSource(cluster, "K5").logs({})
     for group in GROUPS:
         replica = cluster.host(cluster.leader_of(group)).groups[group]
         assert found[group] == LogReach(replica.raft.state.log.base.index + 1, replica.state.index, led=True)

@@ -77,3 +77,20 @@ def test_a_configuration_that_is_read_again_is_told() -> None:
         ["log.level"], ["node.id"], ["a", "b"],
     )  # fmt: skip
     assert telemetry.metrics.reloads.value("done") == 2
+
+
+def test_logs_that_cannot_be_had_are_counted_and_told_once_by_reason() -> None:
+    out = io.StringIO()
+    configure(LogConfig("info", "json"), stream=out)
+    telemetry = Telemetry(logger("kraft"))
+
+    reasons = dict.fromkeys(range(1, 20), "no leader is known") | {30: "K1 leads and does not answer"}
+    telemetry.backups.not_shipped(reasons)
+    assert "kraft_backup_unshipped_groups 20.0" in exposed(telemetry.metrics)[1].decode()
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [(line["groups"], line["count"], line["reason"]) for line in lines] == [
+        ([*range(1, 9)], 19, "no leader is known"),
+        ([30], 1, "K1 leads and does not answer"),
+    ]
+    telemetry.backups.not_shipped({})
+    assert "kraft_backup_unshipped_groups 0.0" in exposed(telemetry.metrics)[1].decode()

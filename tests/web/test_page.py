@@ -370,3 +370,13 @@ def test_backups_that_fail_are_a_finding():
     assert [each.text for each in found if "backups" in each.text] == [
         "its backups fail: /backup: no space is left"
     ]
+
+
+def test_logs_that_are_not_shipped_are_a_finding():
+    reason = "K3 leads and does not know this command: update it first"
+    for count, told in ((1, "the log of a group"), (2, "the logs of 2 groups")):
+        found = diagnose(
+            view(report("K1", facts=Facts(backup_unshipped=count, backup_unshipped_reason=reason)))
+        )
+        [finding] = [each for each in found.findings if each.subject == "K1" and "ship" in each.text]
+        assert finding.text == f"does not ship {told}: {reason}"

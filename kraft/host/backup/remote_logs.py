@@ -4,7 +4,7 @@ Nodes are asked, not groups: one question to each leader tells how far all its l
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -19,7 +19,11 @@ from kraft.raft.messages import Entry
 FOREIGN = "the leader of group {} does not answer with a part of its log: update it first"
 LOST = "the leader of group {} did not answer with its log"
 
-Found = Callable[[dict[int, LogReach]], object]
+LEADERLESS = "no leader is known"
+SILENT = "{} leads and does not answer"
+UNSURE = "{} leads no more, or has only just begun"
+
+Found = Callable[[dict[int, LogReach | str]], object]
 LogDone = Callable[[Sequence[Entry] | AdminRefused], object]
 
 _entries = msgspec.msgpack.Decoder(list[Entry])
@@ -34,14 +38,15 @@ class RemoteLogs:
         self._leader = leader
 
     def find(self, groups: Iterable[int], found: Found) -> None:
-        """Ask how far the logs of these groups reach. `found` gets those whose leaders answer soon."""
+        """Ask how far the logs of these groups reach. `found` gets that, or why a leader did not tell it."""
         led = defaultdict[str, list[int]](list)
         for group in groups:
-            if leader := self._leader(group):
-                led[leader].append(group)
-        search = _Search(len(led), found)
-        for of_leader in led.values():
-            self.ask(of_leader[0], FindLogs(tuple(of_leader)), partial(search.answered, of_leader))
+            led[self._leader(group)].append(group)
+        leaderless = dict.fromkeys(led.pop("", ()), LEADERLESS)
+        search = _Search(len(led), leaderless, found)
+        for leader, of_leader in led.items():
+            answered = partial(search.answered, leader, of_leader)
+            self.ask(of_leader[0], FindLogs(tuple(of_leader)), answered)
 
     def read(self, group: int, first: int, last: int, done: LogDone) -> None:
         """Read some entries from `first` up to at most `last`; `done` gets none if the log begins later."""
@@ -78,17 +83,22 @@ class RemoteLogs:
 class _Search:
     """One round of questions, of which so many are not answered."""
 
-    def __init__(self, questions: int, found: Found) -> None:
+    def __init__(self, questions: int, leaderless: Mapping[int, str], found: Found) -> None:
         self._left = questions
         self._found = found
-        self._reaches: dict[int, LogReach] = {}
+        self._reaches: dict[int, LogReach | str] = dict(leaderless)
         if not questions:
-            found({})
+            found(self._reaches)
 
-    def answered(self, groups: Collection[int], outcome: AdminOutcome) -> None:
-        """A leader answers, or not, what it was asked of these groups."""
+    def answered(self, leader: str, groups: Collection[int], outcome: AdminOutcome) -> None:
+        """The leader of these groups answers what it was asked of them, or not."""
+        silent = isinstance(outcome, Exception)
+        reason = (SILENT if silent else UNSURE).format(leader)
+        if isinstance(outcome, AdminRefused):
+            reason = str(outcome)  # such as that it is of an earlier version
+        self._reaches |= dict.fromkeys(groups, reason)
         try:
-            answer = [] if isinstance(outcome, Exception) else outcome
+            answer = [] if silent else outcome
             for group, first, applied in msgspec.convert(answer, list[tuple[int, int, int]]):
                 if group in groups:
                     self._reaches[group] = LogReach(first, applied, led=True)

@@ -353,6 +353,10 @@ BACKUP_SHIPPED_TIMESTAMP = Gauge(
     "The backup directory holds the state of every moment up to this time.",
     _GROUP,
 )
+BACKUP_UNSHIPPED_GROUPS = Gauge(
+    "backup_unshipped_groups",
+    "Groups whose log this node should ship, and cannot have for a minute or longer.",
+)
 
 CONSISTENCY_CHECKS = Counter(
     "consistency_checks_total",

@@ -74,6 +74,7 @@ class MetricsRegistry(Collector):
         self.restore_seconds: dict[str, float] = {}  # by group
         self.last_backup: LastSnapshot | None = None
         self.backup_problem = ""
+        self.unshipped = (0, "")  # groups whose logs cannot be had, and why
         self.shipped: dict[str, tuple[int, float]] = {}  # index and Unix time in seconds, by group
         self.reloaded_at = wall_seconds()  # the start has just loaded the configuration
         self._groups = 0  # of the node, as of the last scrape
@@ -206,6 +207,7 @@ class MetricsRegistry(Collector):
         if self.last_backup is not None:
             readings.set(declarations.BACKUP_LAST_SUCCESS, self.last_backup.written_at)
             readings.set(declarations.BACKUP_SIZE_BYTES, self.last_backup.size_bytes)
+        readings.set(declarations.BACKUP_UNSHIPPED_GROUPS, self.unshipped[0])
         for group, (index, reaches) in self.shipped.items():
             readings.set(declarations.BACKUP_SHIPPED_INDEX, index, group)
             readings.set(declarations.BACKUP_SHIPPED_TIMESTAMP, reaches, group)

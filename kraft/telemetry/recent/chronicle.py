@@ -57,6 +57,8 @@ class Chronicle:
             backup_made=metrics.last_backup.written_at if metrics.last_backup is not None else 0.0,
             backup_reaches=min((reaches for _, reaches in metrics.shipped.values()), default=0.0),
             backup_problem=metrics.backup_problem,
+            backup_unshipped=metrics.unshipped[0],
+            backup_unshipped_reason=metrics.unshipped[1],
             traffic={name: traffic(columns, TRAFFIC_SECONDS) for name, columns in history.classes.items()},
             supervisor=self.supervisor,
             tls_expiry=metrics.tls_expiry,

@@ -27,7 +27,8 @@ class Facts:
     disk_free_bytes: free space for this node; None if unknown.
     backup_made: when the newest image in the backup directory was made, 0 if there is none, and until when
         its log reaches (`backup_reaches`); both in Unix seconds. `backup_problem`: why the last attempt
-        failed.
+        failed. The logs of `backup_unshipped` groups cannot be had, of one for the reason
+        `backup_unshipped_reason`.
     traffic: the last `TRAFFIC_SECONDS`, by class of command; `sync` stands for transactions of the log.
     supervisor: what started this node.
     tls_expiry: when the certificate of the node, its CA and the revocation list end (Unix time), by use:
@@ -52,6 +53,8 @@ class Facts:
     backup_made: float = 0.0
     backup_reaches: float = 0.0
     backup_problem: str = ""
+    backup_unshipped: int = 0
+    backup_unshipped_reason: str = ""
     traffic: dict[str, Traffic] = field(default_factory=dict)
     supervisor: Supervisor = field(default_factory=Supervisor)
     tls_expiry: dict[str, float] = field(default_factory=dict)
