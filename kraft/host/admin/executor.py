@@ -25,6 +25,7 @@ from kraft.host.group.group import Group
 from kraft.host.moves.planner import MovePlanner
 from kraft.host.placement.placement_commands import PlacementCommands
 from kraft.host.requests.round import ReadDone
+from kraft.host.turns import Turns
 from kraft.node import admin
 from kraft.node.admin import (
     CHECKPOINTING,
@@ -62,6 +63,8 @@ REHEARSAL_SECONDS = 10.0  # of a removal, for which no node has to be dialled: f
 HOLD_SECONDS = 5.0  # for a hold and its marker
 FIND_SECONDS = 2.0  # for a question that is soon asked again
 CHECKPOINT_SECONDS = 900.0  # for those that wait for a checkpoint: a million keys take most of a minute
+EARLIER = "{} leads and does not know this command: update it first"
+OWN = "the node that is asked carries this command out, and no other one"
 
 LocalCommand = Drain | Compact | ImageCommand
 
@@ -210,32 +213,23 @@ class AdminExecutor:
 
         A question that is asked every second wakes no group: a hibernating leader has just heard all nodes.
         """
-        try:
-            command = admin.decode(message.command)
-        except msgspec.DecodeError:
-            command = None
+        command = _decoded(message)
         begins = not isinstance(command, FindLogs)
         if begins:
             self._wake((id_,))
         group = self._groups.get(id_)
-        answer = partial(self._answer, id_, peer, message.request)
+        answer = partial(_answer, self._turns, id_, peer, message.request)
         if group is None or not group.raft.state.leads:
             answer(NotLeader(id_, ""))
         elif command is None:
-            leader = group.raft.state.id
-            answer(AdminRefused(f"{leader} leads and does not know this command: update it first"))
+            answer(AdminRefused(EARLIER.format(group.raft.state.id)))
+        elif type(command) not in self._DO:
+            answer(AdminRefused(OWN))
         else:
-            self._carry_out(group, peer, command, answer)
+            if not isinstance(command, (Rehearse, *SILENT)):
+                self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
+            self._do(group, command, answer)
         return begins
-
-    def _carry_out(self, group: Group, peer: str, command: AdminCommand, answer: AdminDone) -> None:
-        """Carry out a command of `peer` as the leader of `group`."""
-        if type(command) not in self._DO:
-            answer(AdminRefused("the node that is asked carries this command out, and no other one"))
-            return
-        if not isinstance(command, (Rehearse, *SILENT)):
-            self._observer.event("admin_command", command=admin.command_name(command), peer=peer)
-        self._do(group, command, answer)
 
     def answered(self, peer: str, message: AdminReply) -> None:
         """The leader's answer to a command of this node arrived."""
@@ -254,9 +248,6 @@ class AdminExecutor:
     def abandon(self) -> None:
         """The node stops."""
         self._requests.abandon()
-
-    def _answer(self, group: int, peer: str, request: int, outcome: AdminOutcome) -> None:
-        self._turns.post(peer, group, reply(request, outcome))
 
     # -- as the leader --------------------------------------------------------------------------------
 
@@ -378,6 +369,18 @@ class AdminExecutor:
             done(AdminRefused(f"still leads group {ids}: {self._transfers.obstacle(led[0])}"))
         else:
             done("OK")
+
+
+def _answer(turns: Turns, group: int, peer: str, request: int, outcome: AdminOutcome) -> None:
+    turns.post(peer, group, reply(request, outcome))
+
+
+def _decoded(message: Admin) -> AdminCommand | None:
+    """The command of another node, None if it is of a version that this one does not know."""
+    try:
+        return admin.decode(message.command)
+    except msgspec.DecodeError:
+        return None
 
 
 def _seconds(command: AdminCommand) -> float:
