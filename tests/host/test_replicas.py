@@ -9,6 +9,7 @@ from kraft.host.replica_numbers import ReplicaNumbers
 from kraft.host.replicas import Replicas
 from kraft.peerwire.messages import Digest, MembershipQuestion, Numbered
 from kraft.raft.membership import changes
+from kraft.raft.membership.configuration import Member
 from kraft.raft.membership.replica_number import UNNUMBERED, ReplicaNumber
 from kraft.raft.messages import Append, AppendReply, Heartbeat, VoteReply
 from tests.host.returning import GROUP, Returning
@@ -213,6 +214,19 @@ def test_late_answers_of_the_earlier_replica_do_not_count(scene):
             deliver(scene, "K1", "K3", told)
     [progress] = [each for each in scene.replica("K1").raft.progress() if each.peer == "K3"]
     assert progress.match == 0
+
+
+def test_a_late_answer_does_not_count_for_the_first_replica_with_a_number():
+    """It comes before the turn in which the leader's host hears of the entry that adds that one."""
+    scene = Returning()
+    leave(scene)
+    node = scene.nodes["K3"]
+    scene.wake("K1")
+    raft = scene.replica("K1").raft
+    other = Member("K3", node.durable.identity.incarnation, node.config.peer.advertise)
+    raft.reconfigure(changes.replica_added(raft.state.configuration, other))
+    deliver(scene, "K1", "K3", AppendReply(raft.state.term, raft.state.log.last_index))
+    assert [each.match for each in raft.progress() if each.peer == "K3"] == [0]
 
 
 def test_late_requests_for_the_earlier_replica_begin_nothing(scene):

@@ -24,6 +24,14 @@ ABSENT_MUTATIONS = (
         test=_ABSENT,
     ),
     Mutation(
+        "a node that was replaced in other groups only is told nothing",
+        "kraft/host/absent/place_reports.py",
+        "if (peer, self._hearing[peer]) not in members]",
+        "if peer not in {id_ for id_, _ in members}]",
+        "it does not learn who leads the groups in which it is not replaced yet",
+        test=_ABSENT,
+    ),
+    Mutation(
         "a node without the group is silent when it is asked",
         "kraft/host/absent/absent_groups.py",
         'post(peer, group, ReadKeysReply(message.request, NOT_READ, b""))',

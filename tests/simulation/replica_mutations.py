@@ -25,6 +25,20 @@ REPLICA_MUTATIONS = (
         "if False:",
         "a leader counts entries that the new replica never had",
     ),
+    _plant_rule(
+        "an answer of an earlier replica counts for the one that was just added",
+        "kraft/host/replica_numbers.py",
+        "if self.state.configuration is not self._configuration:  # appended in this turn",
+        "if False:",
+        "a leader counts by the entry at once, and the numbers followed in the next turn",
+    ),
+    _plant(
+        "an answer of an earlier replica counts for the first one with a number",
+        "kraft/host/group/group.py",
+        "numbered = self.numbers.in_use or self.raft.state.configuration is not self._configuration",
+        "numbered = self.numbers.in_use",
+        "the same, where no replica of the group had a number before",
+    ),
     _plant(
         "a replica gets the number of another entry",
         "kraft/raft/leader.py",
@@ -75,6 +89,13 @@ REPLICA_MUTATIONS = (
         "            self._turns.numbers[id_] = group.numbers  # the answer says for which replica it is\n",
         "",
         "the follower never gets the entry that adds the leader",
+    ),
+    Mutation(
+        "a replica that has promised something is dropped as if it had not",
+        "kraft/host/replica_numbers.py",
+        "return self.own == UNNUMBERED and not (state.term or state.log.last_index)",
+        "return self.own == UNNUMBERED",
+        "it begins again without what it had promised",
     ),
     _plant_rule(
         "a replica leaves before the entry that adds it arrives",
