@@ -15,7 +15,8 @@ class Resending:
     """Demands of leaders that they send an entry again only when something says that it was lost.
 
     That is the end of the link, a full queue, a refusal by the follower, or a snapshot in place of entries.
-    Time says nothing: a link may be slow. The few entries that a probe may carry are left out.
+    Time says nothing: a link may be slow. The few entries that a probe may carry are left out, and those that
+    waited for the host's turn while the follower refused what is before them: the leader has forgotten them.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class Resending:
             demand(first > self._sent.get(key, 0), again)
             replica = process.host.groups.get(group)  # it may have left meanwhile
             followers = () if replica is None else replica.raft.progress()
-            if any(f.peer == peer and f.state == "replicate" for f in followers):
+            if any(f.peer == peer and f.state == "replicate" and f.next > last for f in followers):
                 self._sent[key] = last
 
     def received(self, process: "Process", peer: str, messages: Sequence[tuple[int, Message]]) -> None:

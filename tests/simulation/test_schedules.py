@@ -116,6 +116,9 @@ REGRESSIONS = (
     # a replaced node that was asked to replace itself in the other groups did not learn who leads them
     # -> host/test_absent_groups: only_those_are_told_who_lack_the_group_and_understand_it
     910_756,
+    # entries left after the follower had refused those before them: the check took these for sent twice
+    # -> test_resending: entries_that_the_leader_made_before_a_refusal_and_sends_after_it_do_not_count
+    970_398,
 )
 # The same for runs in which slots move.
 MOVING_REGRESSIONS = (
