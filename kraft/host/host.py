@@ -99,7 +99,7 @@ class Host:
         )
         early = EarlyRequests(clock)
         self.elsewhere = elsewhere = AbsentGroups(config, groups, self._context, early, jitter)
-        self.transactions = Transactions(config, session, groups, elsewhere, clock)
+        self.transactions = Transactions(config, session, groups, elsewhere, slots, clock)
         self._lifecycle = Lifecycle(config, loaded, self._context, self.groups, early, jitter, raft_observer)
         self.transfers = LeadershipTransfers(clock, config.raft.election_timeout, turns, self.peers)
         self._checkpoints = CheckpointBudget(config.snapshot.checkpoint_bytes)

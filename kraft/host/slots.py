@@ -55,7 +55,11 @@ class SlotMap:
     def group_of(self, slot: int) -> int:
         """The id of the group that owns `slot` (0 to 16,383)."""
         view = self.view
-        return slot * self.founded // SLOTS if view is None else view.owners[slot]
+        return self.first_owner(slot) if view is None else view.owners[slot]
+
+    def first_owner(self, slot: int) -> int:
+        """The id of the group that owned `slot` when the cluster was formed."""
+        return slot * self.founded // SLOTS
 
     def ranges(self) -> list[tuple[int, int, int]]:
         """The (first slot, last slot, group) of all slots, in ascending order and without gaps.
@@ -104,7 +108,7 @@ class SlotMap:
         The map in group 0 makes claims as well, later than the replicas: for groups without one here.
         """
         if self.view is None:
-            owners, epochs = [slot * self.founded // SLOTS for slot in range(SLOTS)], [0] * SLOTS
+            owners, epochs = list(map(self.first_owner, range(SLOTS))), [0] * SLOTS
         else:
             owners, epochs = list(self.view.owners), list(self.view.epochs)
         changed = False

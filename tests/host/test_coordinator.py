@@ -49,6 +49,9 @@ class Steps:
     def read(self, group, keys, done, *, fresh=False):
         raise NotImplementedError
 
+    def applied(self, group, keys):
+        raise NotImplementedError
+
     def log_time(self):
         return self.time
 

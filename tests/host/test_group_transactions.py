@@ -7,7 +7,7 @@ from kraft.kv.replies import CommandFailure
 from kraft.node.errors import Locked
 from tests.host.trio import Trio
 
-A, B = b"a", b"b"  # keys of the groups 0 and 1, as these tests place them
+A, B = b"b", b"a"  # keys of the groups 0 and 1
 PATIENCE = 1.0
 
 

@@ -105,7 +105,7 @@ class FakeTransactions:
         self._begin(partial(self.coordinator.execute, parts, size, use=use), done, use)
 
     def cut(self, parts: Any, size: int, done: Any, *, fresh: bool) -> None:
-        Cut(parts, size, self, self.coordinator, done, fresh=fresh).look()
+        Cut(parts, size, self, self.coordinator, done, fresh=fresh).start()
 
     def compute(self, computation: Any, size: int, done: Any, use: Any = None) -> None:
         coordinator = self.coordinator
@@ -127,6 +127,9 @@ class FakeTransactions:
 
     def read(self, group: int, keys: Any, done: Any, *, fresh: bool = False) -> None:
         self._host.read_keys(group, keys, done, fresh)
+
+    def applied(self, group: int, keys: Any) -> None:
+        return None
 
     def log_time(self) -> int:
         return self._clock.wall_ms()

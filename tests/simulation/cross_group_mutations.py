@@ -19,6 +19,7 @@ _ALL_KEYS = "tests/server/test_all_keys_while_slots_move.py"
 _ORDER = "tests/kv/test_move_order.py"
 _SLOTS = "tests/host/test_slot_waits.py"
 _ONCE = "tests/server/test_cross_group_once.py"
+_CUT = "tests/host/test_cut.py"
 
 CROSS_GROUP_MUTATIONS = (
     # -- the coordinator
@@ -187,6 +188,30 @@ CROSS_GROUP_MUTATIONS = (
         "elif not self._changed:",
         "elif self._found:",
         "only what stood unchanged in both looks stood together",
+    ),
+    _plant(
+        "a read over groups does not compare with the replicas here",
+        "kraft/host/transactions/cut.py",
+        "changed = seen is None or not keyspace.unchanged(seen)",
+        "changed = False",
+        "only what stood unchanged in both looks stood together",
+        test=_CUT,
+    ),
+    _plant(
+        "a group without a replica here counts as one that was looked at",
+        "kraft/host/transactions/cut.py",
+        "changed = seen is None or not keyspace.unchanged(seen)",
+        "changed = seen is not None and not keyspace.unchanged(seen)",
+        "nothing says what its keys held at the moment of the first look",
+        test=_CUT,
+    ),
+    _plant(
+        "a replica without the slot of a key is looked at",
+        "kraft/host/transactions/transactions.py",
+        "return table.refusal(keys) is not CommandFailure.NOT_OWNER",
+        "return True",
+        "a key that is missing there may exist in the group that has its slot",
+        test=_CUT,
     ),
     _plant(
         "a read over groups looks through locks",

@@ -381,6 +381,11 @@ class Nodes:
             client.arrived = []
         return replies
 
+    def let_pass(self, seconds: float) -> None:
+        """Let so much time pass, and everything be done that is due."""
+        end = self.leader.reactor.seconds() + seconds
+        self._let_pass(lambda: self.leader.reactor.seconds() >= end)
+
     def rest(self) -> None:
         """Let everything be done that is under way; no time passes."""
         self._let_pass(lambda: True)

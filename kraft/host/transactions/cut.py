@@ -5,6 +5,10 @@ which all of them stood together. A transaction that was committed meanwhile sho
 or still holds its locks: a look waits for those. A missing key has no revision, but the group remembers what
 was removed (`kraft.kv.removals`).
 
+The first look asks nobody: it takes what the replicas here have applied, however far they lag. What they have
+applied was committed before, and each further look begins later and is linearizable. So what is the same in
+both stood at the moment of the first look. Without a replica of each group the first look counts for nothing.
+
 If keys change between the looks, there are further ones. After `LOOKS` of them the read becomes a transaction
 that locks its keys, and waits for others like any write.
 """
@@ -19,7 +23,7 @@ from kraft.kv.commands import Exec, Look, Watched
 from kraft.kv.excerpt import examined
 from kraft.kv.replies import Reply
 
-LOOKS = 4
+LOOKS = 4  # beside the first one
 
 
 class Cut:
@@ -45,18 +49,26 @@ class Cut:
         self._done = done
         self._fresh = fresh
         self._keys = {group: _keys_of(part) for group, part in parts.items()}
-        self._looks = 0
+        self._looks = 0  # beside the first one
         self._left = 0  # groups that have not answered in this look
         self._failure: Exception | None = None
         self._changed = False  # since the last look
         self._found: dict[int, Reply] = {}
         self._seen: dict[int, tuple[Watched, ...]] = {}
 
-    def look(self) -> None:
+    def start(self) -> None:
+        """Look at the replicas here, and go on from there."""
+        for group, keys in self._keys.items():
+            view = self._requests.applied(group, keys)
+            if view is not None:
+                self._seen[group] = self._watched(group, view)
+        self._look()
+
+    def _look(self) -> None:
         """Read all groups once."""
         self._looks += 1
         self._left = len(self._parts)
-        self._changed = self._looks == 1
+        self._changed = False
         for group, keys in self._keys.items():
             self._requests.read(
                 group, partial(_itself, keys), partial(self._viewed, group), fresh=self._fresh
@@ -64,13 +76,13 @@ class Cut:
 
     def _viewed(self, group: int, outcome: ReadOutcome) -> None:
         if isinstance(outcome, View):
-            keyspace = outcome.keyspace
-            if self._looks == 1 or not keyspace.unchanged(self._seen[group]):
+            keyspace, seen = outcome.keyspace, self._seen.get(group)
+            changed = seen is None or not keyspace.unchanged(seen)
+            if changed:
                 self._changed = True
+                self._seen[group] = self._watched(group, outcome)
+            if changed or self._looks == 1:
                 self._found[group] = examined(keyspace, outcome.now_ms, self._parts[group])
-                self._seen[group] = tuple(
-                    [Watched(key, keyspace.revision(key), outcome.revision) for key in self._keys[group]]
-                )
         else:
             self._failure = outcome
         self._left -= 1
@@ -85,9 +97,13 @@ class Cut:
         elif not self._changed:
             self._done(self._found)
         elif self._looks < LOOKS:
-            self.look()
+            self._look()
         else:
             self._coordinator.execute(self._parts, self._size, self._done)
+
+    def _watched(self, group: int, view: View) -> tuple[Watched, ...]:
+        revision = view.keyspace.revision
+        return tuple([Watched(key, revision(key), view.revision) for key in self._keys[group]])
 
 
 def _keys_of(part: Exec) -> Collection[bytes]:

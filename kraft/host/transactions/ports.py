@@ -20,6 +20,12 @@ class GroupRequests(Protocol):
     def read(self, group: int, keys: KeysOfRead, done: ReadDone, *, fresh: bool = False) -> None:
         """As `Host.read`, but not while a transaction may have changed one of `keys`."""
 
+    def applied(self, group: int, keys: Collection[bytes]) -> View | None:
+        """What the replica here has applied, valid during this call of the caller only.
+
+        None if there is none, or if the group does not own all `keys` as far as the replica knows.
+        """
+
     def log_time(self) -> int:
         """Log time (Unix ms) as this node knows it: the latest of its clock and the stamps it has applied."""
 

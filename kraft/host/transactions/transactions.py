@@ -1,14 +1,16 @@
 """Transactions over several groups on one node: those of its clients, and the recovery of those it finds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from kraft.config import Config
 from kraft.host.absent.absent_groups import AbsentGroups
 from kraft.host.group.group import Group
 from kraft.host.requests.proposal import WriteDone
-from kraft.host.requests.round import ReadDone
+from kraft.host.requests.read_rounds import read_at
+from kraft.host.requests.round import ReadDone, View
 from kraft.host.requests.transaction_waits import KeysOfRead
+from kraft.host.slots import SlotMap
 from kraft.host.transactions.coordinator import Coordinator, TransactionDone
 from kraft.host.transactions.cut import Cut
 from kraft.host.transactions.once import OnceTransaction
@@ -17,6 +19,9 @@ from kraft.host.transactions.ports import Computation
 from kraft.host.transactions.recovery import TransactionRecovery
 from kraft.host.transactions.token_use import TokenUse
 from kraft.kv.commands import URGENT, Command, Exec, TransactionId
+from kraft.kv.machine import Machine
+from kraft.kv.replies import CommandFailure
+from kraft.kv.slots import slot_of
 from kraft.node.errors import Stopping
 from kraft.node.ports import Clock
 from kraft.node.status import TransactionStatus
@@ -35,6 +40,7 @@ class Transactions:
         session: int,
         groups: Mapping[int, Group],
         elsewhere: AbsentGroups,
+        slots: SlotMap,
         clock: Clock,
     ) -> None:
         name, client = b"%s:%x" % (config.node.id.encode(), session), config.client
@@ -42,6 +48,7 @@ class Transactions:
         self.recoveries: dict[int, TransactionRecovery] = {}  # by group
         self._groups = groups
         self._elsewhere = elsewhere
+        self._slots = slots
         self._clock = clock
         self._patience = config.transactions.patience
         self._stops = False
@@ -60,7 +67,7 @@ class Transactions:
 
     def cut(self, parts: Mapping[int, Exec], size: int, done: TransactionDone, *, fresh: bool) -> None:
         """Execute `parts` that only look at keys, as of one moment. `done` gets what `execute` gives."""
-        Cut(parts, size, self, self.coordinator, done, fresh=fresh).look()
+        Cut(parts, size, self, self.coordinator, done, fresh=fresh).start()
 
     def compute(
         self, computation: Computation, size: int, done: TransactionDone, use: TokenUse | None = None
@@ -123,6 +130,20 @@ class Transactions:
             self._elsewhere.read(group, keys, done, again, fresh=fresh)
         else:
             target.requests.transaction_waits.read(keys, done, fresh)
+
+    def applied(self, group: int, keys: Collection[bytes]) -> View | None:
+        """As `GroupRequests.applied`."""
+        target = self._groups.get(group)
+        if target is None or target.state.fenced or not self._owned(group, target.state.machine, keys):
+            return None
+        machine = target.state.machine
+        return View(machine.keyspace, read_at(machine.stamp, machine.keyspace), machine.revision)
+
+    def _owned(self, group: int, machine: Machine, keys: Collection[bytes]) -> bool:
+        table = machine.keyspace.slots
+        if table is None:  # none of its slots has ever come or gone
+            return all(self._slots.first_owner(slot_of(key)) == group for key in keys)
+        return table.refusal(keys) is not CommandFailure.NOT_OWNER
 
     def log_time(self) -> int:
         """As `GroupRequests.log_time`."""
