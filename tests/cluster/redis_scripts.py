@@ -195,7 +195,8 @@ _PACKED = st.lists(
     st.one_of(_FORMS, st.binary(max_size=9), st.sampled_from([b"\x01", b"\xa1a", b"\x00\x02", b"\xff"])),
     max_size=6,
 ).map(b"".join)
-_OFFSETS = mostly(st.integers(0, 4).map(str), st.sampled_from(["-1", "1000", "1.5", '"1"', "nil"]))
+_LARGE = ("2147483648", "-2147483649", "4294967295", "4294967301", "9007199254740994", "1e19", "-1e19")
+_OFFSETS = mostly(st.integers(0, 4).map(str), st.sampled_from(["-1", "1000", "1.5", '"1"', "nil", *_LARGE]))
 CMSGPACK = st.one_of(
     _call(["cmsgpack.pack"], st.lists(ARGUMENT, max_size=3)),
     st.builds(

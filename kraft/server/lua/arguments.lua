@@ -78,11 +78,16 @@ local function check_integer(index, value, count)
 end
 
 -- One of 32 bits.
+local function int32(number)
+    local low = integer64(number) % 2 ^ 32
+    return low < 2 ^ 31 and low or low - 2 ^ 32
+end
+
 local function check_int(index, value, count)
-    return (check_integer(index, value, count) + 2 ^ 31) % 2 ^ 32 - 2 ^ 31
+    return int32(check_number(index, value, count))
 end
 
 return {
-    fault = fault, raise = raise, run = run, results = results, argument_fault = argument_fault, type_fault = type_fault, integer64 = integer64,
+    fault = fault, raise = raise, run = run, results = results, argument_fault = argument_fault, type_fault = type_fault, integer64 = integer64, int32 = int32,
     number = check_number, string = check_string, integer = check_integer, int = check_int,
 }

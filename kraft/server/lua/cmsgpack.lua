@@ -214,9 +214,9 @@ local function unpack_some(count, data, limit, offset)
     length = #text
     if limit < 0 or offset < 0 then
         local request = "Invalid request to unpack with offset of %d and limit of %d."
-        check.fault(format(request, offset, length))
+        check.fault(format(request, check.int32(offset), length))
     elseif offset > length then
-        check.fault(format("Start offset %d greater than input length %d.", offset, length))
+        check.fault(format("Start offset %d greater than input length %d.", check.int32(offset), length))
     end
     local all = limit == 0 and offset == 0
     place = offset + 1

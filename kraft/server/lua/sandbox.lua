@@ -213,8 +213,9 @@ local redis = {
     end,
     log = function(level, ...)
         if select("#", ...) < 1 then refuse("redis.log() requires two arguments or more.") end
-        if type(level) ~= "number" then refuse("First argument must be a number (log level).") end
-        if not (level >= 0 and level <= 3) then refuse("Invalid debug level.") end
+        level = tonumber(level) or refuse("First argument must be a number (log level).")
+        if not (level > -1 and level < 4) then refuse("Invalid debug level.") end  -- Redis drops the fraction
+        level = level < 0 and 0 or floor(level)
         local words = {}
         for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
         local line = concat(words, " ")
@@ -223,7 +224,7 @@ local redis = {
     end,
     setresp = function(...)
         if select("#", ...) ~= 1 then refuse("redis.setresp() requires one argument.") end
-        local wanted = tonumber((...))
+        local wanted = floor(tonumber((...)) or 0)
         if wanted ~= 2 and wanted ~= 3 then refuse("RESP version must be 2 or 3.") end
         resp = wanted
         set_resp(wanted)

@@ -46,6 +46,8 @@ SHA = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"  # of "return 1"
         ("return {redis.call('MGET', 'none', 'none')}", b"*1\r\n*2\r\n$-1\r\n$-1\r\n"),
         ("return tostring(redis.call('GET', 'none'))", b"$5\r\nfalse\r\n"),
         ("redis.setresp(3) return tostring(redis.call('GET', 'none'))", b"$3\r\nnil\r\n"),
+        ("redis.setresp('2.9') return tostring(redis.call('GET', 'none'))", b"$5\r\nfalse\r\n"),
+        ("redis.log('1', 'x') redis.log(-0.5, 'x') return redis.log(3.9, 'x')", b"$-1\r\n"),
         ("return type(redis.call('SET', 'a', 1).ok)", b"$6\r\nstring\r\n"),
         ("return #redis.pcall('INCRBY', 'a', 'x').err", b":43\r\n"),
         ("return #ARGV .. #KEYS", b"$2\r\n00\r\n"),
