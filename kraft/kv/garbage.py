@@ -21,6 +21,7 @@ class _Discarded(NamedTuple):
     things: dict[Any, Any] | list[Any] | Popped
     elements: int  # when it was discarded
     size: int  # bytes of all of them
+    keys: int  # that all of them hold together
 
 
 class Garbage:
@@ -34,27 +35,30 @@ class Garbage:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def add(self, things: dict[Any, Any] | list[Any] | Popped, size: int) -> None:
-        """Take a container whose elements take `size` bytes together. The caller must let go of it."""
+    def add(self, things: dict[Any, Any] | list[Any] | Popped, size: int, keys: int = 0) -> None:
+        """Take a container whose elements take `size` bytes together. The caller must let go of it.
+
+        `keys` is how many keys its elements hold together, if each holds several.
+        """
         if things:
-            self._waiting.append(_Discarded(things, len(things), size))
+            self._waiting.append(_Discarded(things, len(things), size, max(keys, len(things))))
 
     def free(self, count: int) -> None:
-        """Free `count` elements, or as many as there are."""
+        """Free elements that hold about `count` keys, or all there are."""
         while count > 0 and self._waiting:
-            things = self._waiting[-1].things
-            number = min(count, len(things))
+            things, elements, _, keys = self._waiting[-1]
+            number = min(max(count * elements // keys, 1), len(things))
             if isinstance(things, list):
                 del things[len(things) - number :]
             else:
                 take: Callable[[], object] = things.popitem if isinstance(things, dict) else things.pop
                 for _ in range(number):
                     take()
-            count -= number
+            count -= number * keys // elements
             if not things:
                 self._waiting.pop()
 
     @property
     def bytes(self) -> int:
         """The memory that is not free yet."""
-        return sum([size * len(things) // elements for things, elements, size in self._waiting])
+        return sum([size * len(things) // elements for things, elements, size, _ in self._waiting])

@@ -138,7 +138,7 @@ class KeyIndex:
         """Leave the buckets to `garbage`, as soon as no walk needs them. The index is not used any more."""
         self._garbage = garbage
         if not self._walks:
-            garbage.add(self._buckets, self.memory)
+            garbage.add(self._buckets, self.memory, self._keys)
 
     def _place(self, hash_: int) -> int:
         place = hash_ & ((2 << self._level) - 1)

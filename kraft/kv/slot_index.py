@@ -80,7 +80,7 @@ class SlotIndex:
         memory = self.memory - sum([index.memory for index in self._large.values()])
         for index in self._large.values():
             index.discard(garbage)
-        garbage.add(self._slots, memory)
+        garbage.add(self._slots, memory, self._keys)
 
 
 class SlotWalk:

@@ -127,6 +127,11 @@ def test_buckets_are_freed_after_the_last_walk():
     assert sorted(walk.piece(1000) or []) == sorted(b"%d" % number for number in range(100))
     walk.end()
     assert garbage.bytes > 1000
+    left = garbage.bytes
+    garbage.free(50)
+    assert left * 0.4 <= garbage.bytes <= left * 0.6, "buckets hold many keys each"
+    garbage.free(60)
+    assert not garbage
 
 
 steps = st.lists(

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
+from time import thread_time
 from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
@@ -57,6 +58,7 @@ class Reactor(Clock):
         self.thread_calls: SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]]] = SimpleQueue()
         self.sockets: list[Socket] = []
         self.wants_write: list[Socket] = []
+        self.began: float | None = None  # processor time at which a turn began, where that counts
 
     def call_from_thread(self, call: Callable[..., object], *arguments: Any) -> None:
         self.thread_calls.put((call, arguments))
@@ -114,7 +116,8 @@ class NodeClock:
         self._reactor = reactor
 
     def seconds(self) -> float:
-        return self._reactor.seconds()
+        began = self._reactor.began
+        return self._reactor.seconds() + (0.0 if began is None else thread_time() - began)
 
     def wall_ms(self) -> int:
         return START_WALL_MS + int(self.seconds() * 1000)
