@@ -40,6 +40,7 @@ RATIOS = (
     ("kraft-3 follower", "kraft-3"),
     ("tls-3", "kraft-3"),
     ("users-3", "kraft-3"),
+    ("redis-tls", "redis"),
     ("three-groups-3", "one-group-3"),
     ("other-sketch", "sketch"),
 )
@@ -168,7 +169,7 @@ def _ratio_row(samples: Samples, load: str, above: str, below: str) -> list[str]
 
 
 def relative_table(samples: Samples, field: str, peers: Sequence[str] = ()) -> str:
-    """Render a figure of three kraft nodes relative to the others', and that with TLS or users to theirs.
+    """Render a figure of three kraft nodes relative to the others', and with TLS or users to without.
 
     Lower is better; "" without two systems to compare.
     """
@@ -176,6 +177,7 @@ def relative_table(samples: Samples, field: str, peers: Sequence[str] = ()) -> s
     others = (*peers, "other-python-3", "earlier-3", "sketch", "etcd")
     pairs = [("kraft-3", name) for name in others if name in systems]
     pairs += [(name, "kraft-3") for name in SECURED if name in systems]
+    pairs += [("redis-tls", "redis")] if {"redis-tls", "redis"} <= set(systems) else []
     if "kraft-3" not in systems or not pairs:
         return ""
     rows = []
