@@ -175,19 +175,22 @@ class Lifecycle:
     def refused(self, hello: Hello, reason: str) -> None:
         """The proved peer that greets so refuses this node. Ends the process if that is for good."""
         formation = self._peers.formation
-        outdated = formation.outdated(hello)
-        if outdated is not None:
+        if (outdated := formation.outdated(hello)) is not None:
             self._context.fatal(outdated, outdated=True)
-            return
-        disowned = formation.refused(hello, reason)
-        if disowned is not None:
+        elif (disowned := formation.refused(hello, reason)) is not None:
             self._end(disowned)
 
     def _end(self, reason: str) -> None:
         """A formed cluster has disowned this node, which has not formed: it can do no harm meanwhile."""
         if not self._ending:
             self._ending = True
-            self._context.clock.call_later(FAREWELL_SECONDS, partial(self._context.fatal, reason))
+            self._context.clock.call_later(FAREWELL_SECONDS, partial(self._ended, reason))
+
+    def _ended(self, reason: str) -> None:
+        """The peer has had time to hear why: end, unless another member has accepted this node meanwhile."""
+        self._ending = False
+        if not self._peers.formation.formed:
+            self._context.fatal(reason)
 
     def greeted(self, hello: Hello) -> None:
         """A link to a peer is open: form the cluster if this was the last greeting that was missing."""

@@ -1,6 +1,7 @@
 """From empty directories to a cluster, with real hosts on the simulator's network."""
 
 import pytest
+from msgspec.structs import replace
 
 from kraft.host.membership.formation import cluster_id
 from kraft.kv.commands import Set
@@ -58,6 +59,23 @@ def test_links_of_nodes_that_form_together_are_left_alone():
     assert trio.run(10, lambda: len(trio.leaders()) == 1)
     trio.run(5)
     assert trio.world.counts["connection reset"] == 0
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_founder_that_a_member_disowns_goes_on_if_it_is_accepted_meanwhile(accepted):
+    trio = cluster()
+    trio.nodes["K1"].start()
+    trio.nodes["K2"].start()
+    trio.run(1)
+    [first, second] = trio.processes()
+    others = tuple(m for m in second.host.peers.formation.members if m.id != "K1")
+    disowns = replace(first.host.peers.hello_of("K2"), cluster="c" * 32, members=others, current=others)
+    assert "KRAFT ADD K1" in first.host.peer_receiver.check(disowns)
+    if accepted:
+        trio.nodes["K3"].start()
+    trio.run(5)
+    assert (trio.nodes["K1"].process is first) == accepted
+    assert bool(trio.nodes["K1"].failures) != accepted
 
 
 def test_a_full_disk_delays_the_forming():

@@ -119,6 +119,9 @@ REGRESSIONS = (
     # entries left after the follower had refused those before them: the check took these for sent twice
     # -> test_resending: entries_that_the_leader_made_before_a_refusal_and_sends_after_it_do_not_count
     970_398,
+    # a founder that a member disowned formed in the moment before it ended, and ended nevertheless
+    # -> host/test_first_start: a_founder_that_a_member_disowns_goes_on_if_it_is_accepted_meanwhile
+    970_577,
 )
 # The same for runs in which slots move.
 MOVING_REGRESSIONS = (
