@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from kraft.host.placement.placement_commands import ALL, OWN, RETURNING
-from kraft.host.placement.placer import INCOMING_MAX, LEAVING_SECONDS, STEPS_MAX
+from kraft.host.placement.placer import INCOMING_MAX, LEAVING_SECONDS, LOOK_SECONDS, STEPS_MAX
 from kraft.host.placement.replica_plan import VoteStep
 from kraft.kv import commands as kv
 from kraft.kv.placement import saved_placement
@@ -232,6 +232,33 @@ def test_only_a_few_steps_are_under_way_and_no_node_gets_many_votes_at_once(clus
     copies = [{each.node} for each in asked if isinstance(each, admin.PlaceReplica)]
     assert sum("K7" in gaining for gaining in [*votes, *copies]) == INCOMING_MAX
     assert len(asked) <= STEPS_MAX
+
+
+def test_a_group_has_one_step_under_way(monkeypatch):
+    """Steps that wait begin when others end, but not while the next plan is made: it has steps of its own."""
+    cluster = Placed(groups=STEPS_MAX + 4)
+    under_way: dict[int, admin.AdminDone] = {}
+    twice: list[int] = []
+
+    def ask(group, _change, done):
+        if group in under_way:
+            twice.append(group)
+        under_way[group] = done
+
+    for process in cluster.processes():
+        monkeypatch.setattr(process.host._admin, "ask", ask)
+    assert cluster.order("K2", admin.SetReplication(3)) == "OK"
+    assert cluster.run(5, lambda: len(under_way) == STEPS_MAX)
+    cluster.run(LOOK_SECONDS)
+    ended = dict(under_way)
+    under_way.clear()
+    for done in ended.values():  # as if the votes had moved: groups that wait are in the next plan as well
+        done("OK")
+    for _ in range(2 * STEPS_MAX):
+        cluster.run(0.2)
+        if under_way:
+            under_way.popitem()[1]("OK")
+    assert not twice
 
 
 def test_what_the_placement_would_undo_is_refused(cluster):

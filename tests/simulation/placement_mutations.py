@@ -101,4 +101,12 @@ PLACEMENT_MUTATIONS = (
         "        incoming = self.view.incoming() - self.view.incoming()\n",
         "a new node has to copy many groups at once",
     ),
+    Mutation(
+        "steps of the last plan begin while the next one is made",
+        "kraft/host/placement/placer.py",
+        "if self._waiting and not self._planning:",
+        "if self._waiting:",
+        "two steps of one group are under way, and the end of the second one is an error",
+        test="tests/host/test_placement.py",
+    ),
 )

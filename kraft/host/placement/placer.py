@@ -93,7 +93,7 @@ class Placer:
         if not (self._planning or self._under_way) and now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._look(state, now)
-        if self._waiting:
+        if self._waiting and not self._planning:  # the next plan may have another step for the same group
             self._begin(ask)
 
     @property
