@@ -1,8 +1,9 @@
 """The network between simulated nodes: batches in the production codec, and network faults.
 
 A link is a connection. While it is up, consensus messages may still be lost, repeated, delayed and reordered,
-which is more than TCP does. Forwarded requests are never repeated, because a connection does not repeat them
-and the layers above rely on that. A blocked path may drop one direction only; after a while both ends notice.
+which is more than TCP does. Forwarded requests are never repeated, and reports of places are only lost with
+their connection, because a connection does so and the layers above rely on that. A blocked path may drop one
+direction only; after a while both ends notice.
 """
 
 import zlib
@@ -14,7 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from kraft.peerwire import codec
-from kraft.peerwire.messages import Forward, ForwardReply, WaitingForward
+from kraft.peerwire.messages import Forward, ForwardReply, GroupPlace, WaitingForward
 from kraft.raft.messages import Urgency
 from tests.simulation.connections import NOTICE_DELAY, Connections, Path, pair_of
 from tests.simulation.world import World
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 RELEASE_SECONDS = 0.01  # in which an unclogged path delivers everything it held, in no order
 QUEUE_BYTES = 1_000  # of bulk that waits for a narrow path before more is refused
+RETRANSMIT_SECONDS = 0.2  # of what only a lost connection may lose
 PART_SECONDS = 0.05  # between two parts of a batch that a narrow path delivers
 QUEUE_SECONDS = 0.1  # of work of a narrow path that nodes take for its window
 WIDE_BYTES = 1 << 20  # the window of any other path
@@ -248,6 +250,7 @@ class Network:
         weather, counts, dice = self.weather, self.world.counts, self._dice_of(path)
         if self._blocked.get(path, 0) or (not once and dice.random() < weather.loss):
             counts["batch lost"] += 1
+            self._retransmit(path, messages, number)
             return
         self._deliver_later(path, data, len(messages), number, dice)
         if not once:
@@ -256,6 +259,13 @@ class Network:
                 self._deliver_later(path, data, len(messages), number, dice)
             if dice.random() < weather.ancient:
                 self._remember(path, data, len(messages), dice)
+
+    def _retransmit(self, path: Path, messages: Messages, number: int) -> None:
+        """Carry once more what may be lost only with its connection."""
+        places = [pair for pair in messages if type(pair[1]) is GroupPlace]
+        if places and self.connections.links.get(pair_of(*path)) == number:
+            self.world.counts["place sent once more"] += 1
+            self.world.call_later(RETRANSMIT_SECONDS, partial(self._carry, path, places, number))
 
     def _send_half(self, path: Path, messages: Messages, number: int) -> None:
         pair = pair_of(*path)
@@ -308,7 +318,11 @@ class Network:
         sender, to = path
         connection = self.connections.links.get(pair_of(sender, to))
         here = connection if type(belongs) is int else self._directories(path)
-        if connection is None or belongs != here or self._blocked.get(path, 0):
+        if connection is None or belongs != here:
+            return
+        if self._blocked.get(path, 0):
+            if type(belongs) is int:
+                self._retransmit(path, codec.decode(data), belongs)
             return
         process = self.connections.processes.get(to)
         if process is not None:

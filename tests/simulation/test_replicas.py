@@ -83,6 +83,12 @@ def test_an_answer_of_the_replica_before_does_not_count_for_the_next_one():
     run_plan(draw(911_002, moving=True, replicas=True))
 
 
+@pytest.mark.timeout(300)
+def test_a_report_of_a_place_is_not_lost_while_its_connection_lasts():
+    """Seed 960488: the path was blocked for a moment, and a node asked who had led the group for ever."""
+    run_plan(draw(960_488, moving=True, replicas=True))
+
+
 def test_clients_meet_nodes_without_a_replica_in_runs_with_faults():
     """So that the checks see something. Which seeds these are does not matter."""
     counts = run_replicas(800_000).counts + run_replicas(800_001).counts + run_replicas(800_002).counts
