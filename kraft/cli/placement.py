@@ -14,7 +14,7 @@ from kraft.cli.output.display import display
 
 REPLICATION_EXAMPLES = """\
 examples:
-  kraft replication                      how many nodes vote in each group, and the votes of each node
+  kraft replication                      how many nodes vote in each group, and what each node has
   kraft replication -s 10.0.0.1:10011    the same, asked of this node
   kraft replication 3                    three nodes vote in each group, spread over zones
   kraft replication all                  every member votes in every group
@@ -40,7 +40,12 @@ exit status: 0 done, or planned; 1 refused or failed, or with --wait a move was 
 4 unknown: `kraft moves` shows the slots that are about to move, `kraft replication` the votes
 """
 UNKNOWN = "`kraft replication` shows what is in force"
-NODE_COLUMNS = (TableColumn("NODE"), TableColumn("VOTES", number=True), TableColumn("ZONE"))
+NODE_COLUMNS = (
+    TableColumn("NODE"),
+    TableColumn("VOTES", number=True),
+    TableColumn("REPLICAS", number=True),
+    TableColumn("ZONE"),
+)
 STEP_COLUMNS = (TableColumn("GROUP", number=True), TableColumn("VOTERS"), TableColumn("TO"))
 
 
@@ -89,14 +94,22 @@ class _Placement:
         reply = pairs(admin.order("REPLICATION"))
         if not reply:
             raise NoServer("what answers is not a kraft node")
-        self._votes, self._zones = fields(reply["votes"]), fields(reply["zones"])
         told = {name: plain(value) for name, value in reply.items()}
+        self._votes, self._zones = fields(reply["votes"]), fields(reply["zones"])
         self.facts: Row = {**told, "votes": self._votes, "zones": self._zones}
+        self._replicas = fields(reply["replicas"]) if "replicas" in reply else {}
+        if self._replicas:  # an older node does not tell
+            self.facts["replicas"] = self._replicas
         self.settling, self.steps = bool(reply["settling"]), int(str(reply["steps"]))
 
     def blocks(self) -> list[Block]:
         rows = tuple(
-            (Span(id_), Span(str(number)), Span(str(self._zones.get(id_) or slot_moves.ABSENT)))
+            (
+                Span(id_),
+                Span(str(number)),
+                Span(str(self._replicas.get(id_, slot_moves.ABSENT))),
+                Span(str(self._zones.get(id_) or slot_moves.ABSENT)),
+            )
             for id_, number in sorted(self._votes.items())
         )
         told = [line(self._wanted())]

@@ -36,7 +36,8 @@ def moving(id_: int, state: str = "copying") -> dict[bytes, Any]:
 def placed(settling: int = 0, steps: int = 0, **more: Any) -> dict[bytes, Any]:
     told = {
         b"replication": 3, b"settling": settling, b"leaving": [], b"steps": steps,
-        b"votes": [b"K1", 4, b"K2", 2], b"zones": {b"K1": b"a", b"K2": b""},
+        b"votes": [b"K1", 4, b"K2", 2], b"replicas": {b"K1": 4, b"K2": 3},
+        b"zones": {b"K1": b"a", b"K2": b""},
     }  # fmt: skip
     return {**told, **{name.encode(): value for name, value in more.items()}}
 
@@ -279,14 +280,24 @@ def test_the_placement_of_votes_is_shown(cluster: Cluster, capsys: pytest.Captur
     cluster.replies = {"REPLICATION": [placed()]}
     assert main(["replication"]) == 0
     assert capsys.readouterr().out == (
-        "NODE  VOTES  ZONE\nK1    4      a\nK2    2      -\n\n"
+        "NODE  VOTES  REPLICAS  ZONE\nK1    4      4         a\nK2    2      3         -\n\n"
         "3 nodes vote in each group, of which there are 2\n"
     )
     assert main(["replication", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "replication": 3, "settling": 0, "leaving": [], "steps": 0,
-        "votes": {"K1": 4, "K2": 2}, "zones": {"K1": "a", "K2": ""},
+        "votes": {"K1": 4, "K2": 2}, "replicas": {"K1": 4, "K2": 3}, "zones": {"K1": "a", "K2": ""},
     }  # fmt: skip
+
+
+def test_an_earlier_node_does_not_tell_its_replicas(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = placed()
+    del earlier[b"replicas"]
+    cluster.replies = {"REPLICATION": [earlier]}
+    assert main(["replication"]) == 0
+    assert "K2    2      -         -" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -424,6 +424,11 @@ def test_a_node_that_is_no_member_is_not_marked(cluster):
     assert cluster.state.version == version
 
 
+def replicas(cluster):
+    """Of how many groups each node has a replica."""
+    return {process.id: len(process.host.groups) for process in cluster.processes()}
+
+
 def test_it_is_shown(cluster):
     cluster.place(3)
     shown = cluster.order("K5", admin.ShowReplication())
@@ -431,6 +436,9 @@ def test_it_is_shown(cluster):
     assert (shown["settling"], shown["leaving"], shown["steps"]) == (0, [], 0)
     assert shown["zones"] == {id_: ZONES[id_] for id_ in NODES}
     assert sum(shown["votes"].values()) == 7 * 3 + 5
+    assert cluster.run(
+        60, lambda: cluster.order("K5", admin.ShowReplication())["replicas"] == replicas(cluster)
+    )
     status = cluster.host("K5").status()
     assert status.replication == 3
     assert all(member.voter and member.votes == shown["votes"][member.id] for member in status.members)

@@ -115,6 +115,7 @@ class PlacementCommands:
                 "leaving": list(state.leaving),
                 "steps": 0 if plan is None else len(plan.steps),
                 "votes": self._view.votes(),
+                "replicas": self._view.replicas(),
                 "zones": {id_: self._view.peers.zone(id_) for id_ in self._view.members},
                 "unable": list(self._view.unable),
                 "leaderless": list(self._view.leaderless),

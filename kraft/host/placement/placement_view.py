@@ -139,6 +139,14 @@ class PlacementView:
                 votes[id_] = votes.get(id_, 0) + 1
         return votes
 
+    def replicas(self) -> dict[str, int]:
+        """Of how many groups each member has a replica, or is about to get one."""
+        replicas = dict.fromkeys(self.members, 0)
+        for place in self.places().values():
+            for id_ in place.members:
+                replicas[id_] = replicas.get(id_, 0) + 1
+        return replicas
+
     def counting_on(self, node: str) -> list[int]:
         """The groups in which `node` votes, or in a change under way would."""
         return [id_ for id_, place in self.places().items() if node in place.voters]
