@@ -3,16 +3,30 @@
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from kraft.cli import servers
 from kraft.cli.administrator import Administrator
 from kraft.cli.cluster_client import ClusterClient
 from kraft.cli.failure import Failure
-from kraft.cli.output.blocks import BAD, EMPTY, PLAIN, STRONG, Block, Line, Span, TableColumn, TextTable, line
+from kraft.cli.output.blocks import (
+    BAD,
+    COMMAND,
+    EMPTY,
+    PLAIN,
+    STRONG,
+    WARN,
+    Block,
+    Line,
+    Span,
+    TableColumn,
+    TextTable,
+    line,
+)
 from kraft.cli.output.display import display
 from kraft.cli.servers import ServerAddress
 from kraft.listen_address import split_address
+from kraft.web import words
 
 EXAMPLES = """\
 examples:
@@ -173,13 +187,23 @@ def _blocks(members: Sequence[dict[str, object]], leader: str, leaders: Sequence
     """The members as a table, and who leads. `leaders` are those of the groups, '' where none is known."""
     rows = [_row(member, leader) for member in members]
     if len(leaders) > 1:
-        return [TextTable(COLUMNS, tuple(rows)), EMPTY, _shares(leaders)]
+        return [TextTable(COLUMNS, tuple(rows)), EMPTY, _shares(leaders), *_half_removed(members)]
     kept = [place for place, column in enumerate(COLUMNS) if column.heading not in GROUPS_ONLY]
     table = TextTable(
         tuple(COLUMNS[place] for place in kept), tuple(tuple(row[place] for place in kept) for row in rows)
     )
     last = line(Span(leader, STRONG), " leads") if leader else line(Span("no leader is known", BAD))
     return [table, EMPTY, last]
+
+
+def _half_removed(members: Sequence[dict[str, object]]) -> Iterator[Line]:
+    """Members that some groups have removed, and others have not. An older node does not tell."""
+    for member in members:
+        groups = member.get("removed_from")
+        if isinstance(groups, list) and groups:
+            named = words.groups([int(str(group)) for group in groups])
+            text = f" was removed from {named} and is still a member. To end that: "
+            yield line(Span(str(member["id"]), WARN), text, Span(f"kraft remove {member['id']}", COMMAND))
 
 
 def _shares(leaders: Sequence[str]) -> Line:

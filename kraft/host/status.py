@@ -206,6 +206,7 @@ def member_statuses(
     configurations = [group.raft.state.configuration for group in groups.values()]
     joining = {each.id for configuration in configurations for each in configuration.joining}
     joining.update(each.id for place in places for each in place.coming)
+    retired = [(id_, group.raft.state.configuration.retired) for id_, group in sorted(groups.items())]
     votes = any if replication else all
     own = peers.formation.identity.id
     return tuple(
@@ -225,6 +226,7 @@ def member_statuses(
             zone=peers.zone(member.id),
             votes=sum(member.id in place.voters for place in places),
             replicas=sum(member.id in place.members for place in places),
+            removed_from=tuple(id_ for id_, gone in retired if member.node in gone),
         )
         for member in peers.formation.members
     )

@@ -41,7 +41,8 @@ class MemberStatus:
     `last_contact_seconds` and `lag_entries` are the largest of the groups that this node leads, and None if
     it leads none. `machine_version` is the highest that the member supports, 0 while it is not connected.
     `announced` is where it says that its peer port is, '' while it is not connected. Nodes of one `zone` may
-    fail together.
+    fail together. `removed_from` are the groups with a replica here that have removed the member for good: a
+    `KRAFT REMOVE` has not ended.
     """
 
     id: str
@@ -59,6 +60,7 @@ class MemberStatus:
     zone: str = ""
     votes: int = 0
     replicas: int = 0
+    removed_from: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,6 @@ LOG_TIME_LATE = "until it has caught up, keys with an absolute expiry stay longe
 LAG_ENTRIES = 10_000  # as in the alert KraftFollowerLagging
 DATASET_SHARE = 0.85  # of the quota, as in the alert KraftQuotaNearlyUsed
 DISK_FREE_BYTES = 256 << 20  # enough for a checkpoint and a snapshot of a small data set
-GROUPS_NAMED_MAX = 3  # in one finding
 EXPIRY_SECONDS = 14 * 86_400  # as in the alert KraftCertificateExpiresSoon
 LOCK_SECONDS = 5.0  # as in the alert KraftTransactionStuck
 CLOCK_OFFSET_MS = 1000  # from here on, keys expire noticeably early or late when leadership moves
@@ -87,6 +86,7 @@ def _all(view: ClusterView) -> Iterator[Finding]:
         elif answer.error:
             yield _silent(view, answer)
     yield from _shared(finding for report in view.reports for finding in _of_any_node(report))
+    yield from replica_findings.half_removed(view)
     yield from _half_changed(view)
     yield from _links(view)
     yield from _versions(view)
@@ -96,7 +96,8 @@ def _all(view: ClusterView) -> Iterator[Finding]:
 
 def _half_changed(view: ClusterView) -> Iterator[Finding]:
     """A command that changed the members of some groups only. Where the cluster places votes, they differ."""
-    if overview.places_votes(view) or overview.scattered(view):
+    removed = any(member.removed_from for report in view.reports for member in report.status.members)
+    if removed or overview.places_votes(view) or overview.scattered(view):
         return
     groups = overview.groups(view)
     settled = {group.group: (*group.voters, *group.learners) for group in groups if not group.joint}
@@ -346,12 +347,7 @@ def _merged(found: Iterable[Finding]) -> Iterator[Finding]:
 
 def _together(names: list[str]) -> str:
     """The name of one group, or of several."""
-    if len(names) == 1:
-        return names[0]
-    ids = [name.removeprefix("group ") for name in names]
-    if len(ids) <= GROUPS_NAMED_MAX:
-        return f"groups {words.names(ids)}"
-    return f"{len(ids)} groups ({', '.join(ids[:GROUPS_NAMED_MAX])}, ...)"
+    return words.groups([int(name.removeprefix("group ")) for name in names]) if len(names) > 1 else names[0]
 
 
 def _lags(view: ClusterView) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kraft.node.status import GroupStatus
-from kraft.web import overview, words
+from kraft.web import next_command, overview, words
 from kraft.web.finding import BAD, NOTE, WARN, Finding
 from kraft.web.view import ClusterView
 
@@ -32,6 +32,20 @@ def lacking_voters(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:
         advice = "docs/runbooks.md#kraftgroupatrisk"
         text = overview.tolerance(view, leader)
         yield Finding(WARN, overview.name(view, leader.group), text, advice=advice, topic=TOPIC)
+
+
+def half_removed(view: ClusterView) -> Iterator[Finding]:
+    """Members that some groups have removed for good, and not all: these cannot give them a replica."""
+    members: dict[str, set[int]] = {}
+    for report in view.reports:
+        for member in report.status.members:
+            if member.removed_from:
+                members.setdefault(member.id, set()).update(member.removed_from)
+    for id_, groups in sorted(members.items()):
+        names = words.groups(sorted(groups))
+        text = f"was removed from {names} and is still a member: KRAFT REMOVE ended half-way, repeat it"
+        advice = "or keep the node: docs/runbooks.md#kraftvotesnotmoved"
+        yield Finding(WARN, id_, text, next_command.kraft(view, "remove", id_), advice, TOPIC)
 
 
 def incoming(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from kraft.web.html import Html, element, join
 
 NOTHING = "\N{EN DASH}"
+GROUPS_NAMED_MAX = 3  # in one sentence
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -50,6 +51,16 @@ def duration(seconds: float) -> str:
 def names(ids: Sequence[str]) -> str:
     """One or more ids in a sentence: `K1, K2 and K3`."""
     return ", ".join(ids[:-1]) + " and " + ids[-1] if len(ids) > 1 else ids[0]
+
+
+def groups(ids: Sequence[int]) -> str:
+    """One or more groups in a sentence: `group 1`, `groups 1 and 2`, `8 groups (1, 2, 3, ...)`."""
+    if len(ids) == 1:
+        return f"group {ids[0]}"
+    texts = [str(id_) for id_ in ids]
+    if len(ids) <= GROUPS_NAMED_MAX:
+        return f"groups {names(texts)}"
+    return f"{len(ids)} groups ({', '.join(texts[:GROUPS_NAMED_MAX])}, ...)"
 
 
 def utc(unix_seconds: float) -> str:

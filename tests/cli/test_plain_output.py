@@ -120,7 +120,7 @@ def cluster(monkeypatch):
     `held` are the votes and replicas of each member, in the order of their ids.
     """
 
-    def put(leader, moves=MOVES, leaders=None, held=()):
+    def put(leader, moves=MOVES, leaders=None, held=(), removed_from=()):
         class Client:
             def __init__(self, *_, **__):
                 self.leader = leader
@@ -131,6 +131,8 @@ def cluster(monkeypatch):
                 members = answers(kinds)
                 for member, (votes, replicas) in zip(members, held, strict=False):
                     member |= {"votes": votes, "replicas": replicas}
+                if removed_from:
+                    members[1]["removed_from"] = removed_from
                 listed = {b"MEMBERS": members, b"MOVES": moves, b"GROUPS": groups}
                 return listed.get(words[1], "OK")
 
@@ -187,6 +189,14 @@ def test_votes_and_replicas_of_several_groups(cluster, capsys):
     heading, *rows = map(str.split, capsys.readouterr().out.splitlines()[:5])
     assert heading[heading.index("LAG") + 1 :][:2] == ["VOTES", "REPLICAS"]
     assert [row[-4:-2] for row in rows] == [["3", "3"], ["2", "3"], ["2", "2"], ["-", "-"]]
+
+
+def test_a_member_that_is_removed_in_part_is_named_with_the_command_that_ends_it(cluster, capsys):
+    cluster("K1", leaders=["K1", "K2", "K3"], removed_from=[1, 2])
+    assert main(["members"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "K2 was removed from groups 1 and 2 and is still a member. To end that: kraft remove K2"
+    )
 
 
 @pytest.mark.parametrize(

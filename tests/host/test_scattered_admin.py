@@ -49,6 +49,19 @@ def test_leadership_is_transferred_from_a_node_without_the_group(cluster):
     assert isinstance(refused, AdminRefused)
 
 
+def test_a_removal_that_ended_half_way_is_told_and_ended_by_the_same_command(cluster):
+    """The group that has removed the node can never give it a replica again."""
+    done: list[Any] = []
+    leader = cluster.leader_of(1)
+    [node] = MEMBERS[1] - {leader}
+    cluster.host(leader).groups[1].membership.do(admin.Remove(node, force=True), done.append)
+    assert cluster.run(10, lambda: bool(done))
+    told = {member.id: member.removed_from for member in cluster.host(leader).status().members}
+    assert told == {id_: (1,) if id_ == node else () for id_ in MEMBERS[0]}
+    assert cluster.carried_out("K5", admin.Remove(node)) == "OK"
+    assert node not in [member.id for member in cluster.host(leader).status().members]
+
+
 def test_an_old_directory_delays_a_command(cluster):
     """Who does not lead, or has no replica, says so, and the command waits for news."""
     host = cluster.host("K5")

@@ -282,7 +282,7 @@ def test_kraft_shows_the_node_and_its_peers(client: Talk) -> None:
     assert status.startswith(b"%10\r\n$4\r\nnode\r\n$2\r\nK1\r\n")
     assert b"$4\r\nrole\r\n$6\r\nleader\r\n" in status
     members = client.run("KRAFT", "MEMBERS")
-    assert members.startswith(b"*2\r\n%13\r\n$2\r\nid\r\n$2\r\nK1\r\n")
+    assert members.startswith(b"*2\r\n%14\r\n$2\r\nid\r\n$2\r\nK1\r\n")
     assert b"$4\r\nkind\r\n$5\r\nvoter\r\n" in members
     assert client.run("KRAFT", "LEADER", "a", "b").startswith(b"-ERR wrong number")
 

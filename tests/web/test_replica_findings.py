@@ -50,6 +50,29 @@ def test_a_group_of_which_no_node_answers_is_not_forgotten() -> None:
     assert told(shown, "slots") == []  # its slots have a group
 
 
+def test_a_removal_that_ended_half_way_is_named_with_the_command_that_ends_it() -> None:
+    """Each node tells of the groups that it has."""
+    whole = placed()
+    groups = {"K1": (2,), "K4": (3,), "K5": (2, 3)}
+    half = [
+        replace(
+            each,
+            status=replace(
+                each.status,
+                members=tuple(
+                    replace(m, removed_from=groups.get(each.status.node, ())) if m.id == "K6" else m
+                    for m in each.status.members
+                ),
+            ),
+        )
+        for each in whole.reports
+    ]
+    text = "was removed from groups 2 and 3 and is still a member: KRAFT REMOVE ended half-way, repeat it"
+    keep = "or keep the node: docs/runbooks.md#kraftvotesnotmoved"
+    command = "redis-cli -h K1 -p 11 kraft remove K6"
+    assert told(view(*half)) == [(WARN, "K6", text, f"{command}, {keep}")]
+
+
 def test_nor_is_one_whose_members_nobody_knows() -> None:
     """The nodes that answer were started while the others were down."""
     before = placed("K4", "K5", "K6")

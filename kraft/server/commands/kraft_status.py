@@ -198,6 +198,7 @@ def _member(member: MemberStatus) -> Reply:
         b"zone": member.zone.encode(),
         b"votes": member.votes,
         b"replicas": member.replicas,
+        b"removed_from": list(member.removed_from),
     }
 
 
