@@ -22,8 +22,8 @@ class Growing(SimulatedCluster):
 
     version = MACHINE_VERSION
 
-    def __init__(self, groups=1, nodes=3, disks="plain"):
-        super().__init__(World(1), Weather(), nodes, groups, spares=2, tuning=Tuning(), disks=disks)
+    def __init__(self, groups=1, nodes=3, disks="plain", spares=2):
+        super().__init__(World(1), Weather(), nodes, groups, spares=spares, tuning=Tuning(), disks=disks)
         self.answers = []
         self.start()
         assert self.run(20, self.in_force)

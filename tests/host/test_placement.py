@@ -26,8 +26,8 @@ ZONES = dict(zip([*NODES, "K7", "K8"], "aabbccab", strict=True))
 class Placed(Growing):
     """Six nodes in three zones, with several groups. `seen` has the voters that each group had, in order."""
 
-    def __init__(self, groups=8, nodes=6):
-        super().__init__(groups=groups, nodes=nodes)
+    def __init__(self, groups=8, nodes=6, spares=2):
+        super().__init__(groups=groups, nodes=nodes, spares=spares)
         self.seen = {group: [self.voters(group)] for group in range(groups)}
 
     def start(self):
@@ -161,6 +161,21 @@ def test_a_node_that_is_added_gets_votes_when_they_are_rebalanced(cluster):
     assert max(votes) - min(votes) <= 2, "of zone a, three nodes share a third of the votes"
     assert cluster.votes()["K7"] == len([step for step in gains if step["group"]])
     assert cluster.order("K1", admin.RebalanceReplicas()) == []
+
+
+def test_after_a_recovery_nodes_that_are_added_get_votes_until_there_are_enough():
+    """One node has the only vote of each group then, and group 0 says that three should vote."""
+    cluster = Placed(groups=4, nodes=1, spares=5)
+    assert cluster.order("K1", admin.SetReplication(3, force=True)) == "OK"
+    for id_ in ("K3", "K5"):
+        assert cluster.order("K1", admin.Add(id_, cluster.stand_by(id_))) == "OK"
+    assert cluster.run(120, cluster.wide), "nobody has to ask for it"
+    for id_ in ("K2", "K4", "K6"):
+        assert cluster.order("K1", admin.Add(id_, cluster.stand_by(id_))) == "OK"
+    cluster.carried_out(admin.RebalanceReplicas(), "K1")
+    assert cluster.wide()
+    assert set(cluster.votes().values()) <= {1, 2}
+    assert cluster.run(60, lambda: all(len(cluster.members_of(group)) == 3 for group in range(1, 4)))
 
 
 def test_a_node_whose_votes_nobody_can_take_stays(cluster):
