@@ -154,6 +154,9 @@ def connect(address: Address, access: Access = PLAIN) -> Connection:
     if access.user:
         connection.send((command(b"AUTH", access.user.encode(), access.password.encode()), OK), 0.0)
         connection.receive([])
+    if access.authority:  # session tickets (RFC 8446 section 4.6.1), such as those of Redis, are no reply
+        connection.send((command(b"PING"), b"+PONG\r\n"), 0.0)
+        connection.receive([])
     return connection
 
 

@@ -41,10 +41,16 @@ class Redis(System):
         wait_for(lambda: stores(local(self._port)), self.name, self.processes)
 
     def views(self) -> dict[str, Address]:
-        """Return its address for clients without TLS."""
+        """Return its address without TLS."""
         return {self.name: local(self._port)}
 
     def run(self, load: Load, address: Address, requests: int) -> Outcome:
-        """Run a load, with TLS against the other port."""
-        used = address if self.access is PLAIN else local(self._tls_port)
-        return super().run(load, used, requests)
+        """Run a load against the port for it, as fast as it replies."""
+        return super().run(load, self._loaded(address), requests)
+
+    def paced(self, load: Load, address: Address, requests: int, rate: float) -> Outcome:
+        """Run a load against the port for it at `rate` requests per second."""
+        return super().paced(load, self._loaded(address), requests, rate)
+
+    def _loaded(self, address: Address) -> Address:
+        return address if self.access is PLAIN else local(self._tls_port)
