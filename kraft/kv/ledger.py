@@ -62,18 +62,11 @@ class Ledger:
 
     def put(self, kind: LedgerKind, name: bytes, data: bytes, revision: int, expires: int = 0) -> None:
         """Store a row, which `forget` removes when the stamp has reached `expires` (Unix ms, 0 for never)."""
+        self.remove(kind, name)
         key = ledger_key(kind, name)
-        old = self.rows.get(key)
-        self.rows[key] = self._changes[key] = Record(key, data, revision, expires)
-        before = 0
-        if old is None:
-            self.counts[kind] += 1
-        else:
-            before = old.expires
-            self.sizes[kind] -= ledger_bytes(key, old.value, before)
-        self.sizes[kind] += ledger_bytes(key, data, expires)
-        if expires != before:
-            self._due.changed(key, before, expires)
+        row = self.rows[key] = self._changes[key] = Record(key, data, revision, expires)
+        self._count(row, 1)
+        self._due.changed(key, 0, expires)
 
     def remove(self, kind: LedgerKind, name: bytes) -> bool:
         """Drop a row. Returns whether it was there."""
@@ -139,8 +132,7 @@ class Ledger:
             return False
         self._changes[key] = None
         self._count(row, -1)
-        if row.expires:
-            self._due.changed(key, row.expires, 0)
+        self._due.changed(key, row.expires, 0)
         return True
 
     def _count(self, row: Record, sign: int) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from kraft.host.transactions.attempt import REPEAT_SECONDS
-from kraft.host.transactions.coordinator import FORGET_SECONDS, FORGETS_MAX, MARK_STEP, Coordinator
+from kraft.host.transactions.coordinator import FORGET_SECONDS, FORGETS_MAX, Coordinator
 from kraft.host.transactions.token_use import Remembered, TokenUse
 from kraft.kv.commands import Commit, CommitOnce, Exec, Forget, Look, OnceToken, Prepare, Resolve
 from kraft.kv.replies import CommandFailure, encode_replies
@@ -87,38 +87,17 @@ def test_two_rounds_answer_the_client_and_two_more_clear_up(steps):
 
 
 def test_home_forgets_several_transactions_at_once(steps):
-    for _ in range(FORGETS_MAX + 2):
+    for number in range(FORGETS_MAX + 2):
         steps.execute()
-    steps.sent.sort(key=lambda sent: sent[1].id.number)
-    for outcome in (prepared(), COMMITTED, RESOLVED):
-        for _ in range(FORGETS_MAX + 2):
-            steps.answer(outcome)
-    assert steps.open == [(1, Forget)] * FORGETS_MAX
+        for outcome in (prepared(), COMMITTED, RESOLVED):
+            steps.answer(outcome, steps.open.count((1, Forget)))
+        assert len(steps.open) == (FORGETS_MAX if number >= FORGETS_MAX - 1 else 0)
     steps.clock.advance(FORGET_SECONDS)
     assert steps.open == [(1, Forget)] * (FORGETS_MAX + 2)
     assert {command.id.number for _, command, _, _ in steps.sent} == set(range(1, FORGETS_MAX + 3))
     assert steps.writes == 3 * (FORGETS_MAX + 2) + 2
     steps.clock.advance(FORGET_SECONDS)
     assert len(steps.sent) == FORGETS_MAX + 2, "sent once"
-
-
-def test_the_next_step_that_goes_to_home_tells_it_what_to_forget(steps):
-    steps.execute()
-    for outcome in (prepared(), COMMITTED, RESOLVED):
-        steps.answer(outcome)
-    steps.execute()
-    assert steps.open == [(0, Prepare)], "another group"
-    steps.answer(prepared())
-    assert steps.open == [(1, Forget), (1, Commit)]
-    assert steps.writes == 5, "both in one"
-    [(_, forget, _, _), (_, commit, waits, done)] = steps.sent
-    assert (forget.id.number, forget.participant, commit.id.number, waits) == (1, 0, 2, True)
-    steps.sent.clear()
-    done([TransactionReply(outcome=StepOutcome.FORGOTTEN).to_reply(), *COMMITTED])
-    assert len(steps.done) == 2
-    assert steps.open == [(0, Resolve)]
-    steps.clock.advance(FORGET_SECONDS)
-    assert steps.open == [(0, Resolve)], "told once"
 
 
 def test_three_groups_prepare_at_once_without_waiting(steps):
@@ -297,19 +276,16 @@ def test_a_late_vote_of_an_attempt_that_has_ended_changes_nothing(steps, late):
 # -- ids
 
 
-def test_the_mark_follows_the_lowest_number_that_is_under_way(steps):
-    for number in range(1, MARK_STEP):
-        steps.execute()
-        assert steps.sent[-1][1].mark == 0
-        if number < MARK_STEP - 1:
-            steps.answer(reply(StepOutcome.CHANGED), place=-1)
+def test_the_mark_is_the_lowest_number_that_is_under_way(steps):
     for _ in range(3):
         steps.execute()
-    assert steps.sent[-1][1].mark == 0, "the last one below the step is still under way"
-    place = [command.id.number for _, command, _, _ in steps.sent].index(MARK_STEP - 1)
-    steps.answer(reply(StepOutcome.CHANGED), place=place)
+    assert [command.mark for _, command, _, _ in steps.sent] == [1, 1, 1]
+    steps.answer(reply(StepOutcome.CHANGED))
     steps.execute()
-    assert steps.sent[-1][1].mark == MARK_STEP
+    assert steps.sent[-1][1].mark == 2
+    steps.answer(reply(StepOutcome.CHANGED), place=1)
+    steps.execute()
+    assert steps.sent[-1][1].mark == 2, "the second is still under way"
 
 
 def test_the_start_of_an_attempt_never_goes_back(steps):

@@ -2,9 +2,8 @@
 
 import pytest
 
-from kraft.kv.commands import Exec, Forget, Increment, Look, Prepare, Put, TransactionId
+from kraft.kv.commands import Exec, Increment, Look, Prepare, Put, TransactionId
 from kraft.kv.replies import CommandFailure
-from kraft.kv.transaction_reply import StepOutcome, transaction_reply
 from kraft.node.errors import Locked
 from tests.host.trio import Trio
 
@@ -114,19 +113,6 @@ def test_writes_and_reads_of_a_locked_key_wait(groups):
     assert groups.run(5, lambda: bool(looked))
     assert groups.answers == [["OK"]]
     assert looked[0] in (None, b"later")
-
-
-def test_what_home_can_forget_is_done_with_the_step_that_waits(groups):
-    groups.holder()
-    id_ = TransactionId(b"other", 1, groups.host("K1").transactions.log_time())
-    forget, step = Forget(TransactionId(b"gone", 1, id_.start), 1), Prepare(id_, 0, 1, both()[0])
-    groups.host("K2").transactions.write(0, [forget, step], 20, groups.answers.append, waits=True)
-    groups.run(0.3)
-    assert groups.answers == []
-    assert groups.answered(within=PATIENCE + 3)
-    [[forgotten, prepared]] = groups.answers
-    assert transaction_reply(forgotten).outcome is StepOutcome.FORGOTTEN
-    assert transaction_reply(prepared).outcome is StepOutcome.PREPARED
 
 
 def test_what_a_dead_coordinator_left_is_aborted_after_the_patience(groups):

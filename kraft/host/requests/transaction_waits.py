@@ -29,7 +29,7 @@ from kraft.host.requests.reads import Reads
 from kraft.host.requests.round import ReadDone, ReadOutcome, View
 from kraft.host.requests.writes import Writes
 from kraft.host.slots import SlotMap
-from kraft.kv.commands import URGENT, Command, Commit, Forget, Prepare
+from kraft.kv.commands import URGENT, Command, Commit, Prepare
 from kraft.kv.footprint import Footprint, Name, declared, footprint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.replies import CommandFailure, Reply
@@ -412,7 +412,6 @@ class TransactionWaits:
 
 
 _LOCKING = frozenset({Prepare, Commit})
-_NOTHING = Footprint()
 EVERYTHING = -1  # in place of all names, for FLUSHALL
 
 
@@ -464,7 +463,7 @@ def _footprint(command: Any) -> Footprint:
     """That of a command on its way to the leader."""
     if type(command) is Prepare or type(command) is Commit:
         return footprint(command.work)
-    return _NOTHING if type(command) is Forget else declared(command)
+    return declared(command)
 
 
 def _own(command: Command) -> bytes:

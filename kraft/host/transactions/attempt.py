@@ -4,7 +4,7 @@
     Commit    home, the group with the highest number, runs its part and records the decision, in one entry:
               this is when the transaction takes place, and when the client is answered
     Resolve   each participant shows its part, or drops it, and releases the keys
-    Forget    home learns that a participant is done, with the next step of whatever transaction
+    Forget    home learns that a participant is done (`Coordinator`: of several at once)
 
 Every step may be repeated. Before Commit is sent, nothing exists that could commit, so each failure means
 that nothing was done. After that only home knows: Commit is repeated until it tells. Nobody has to remember
@@ -29,7 +29,7 @@ from kraft.host.requests.proposal import WriteDone, WriteOutcome
 from kraft.host.transactions.key_lock import STEP_BYTES, KeyLock, step_reply
 from kraft.host.transactions.ports import GroupRequests
 from kraft.host.transactions.token_use import Remembered, TokenUse
-from kraft.kv.commands import Commit, CommitOnce, Exec, Forget, Prepare, Resolve, TransactionId
+from kraft.kv.commands import Commit, CommitOnce, Exec, Prepare, Resolve, TransactionId
 from kraft.kv.replies import Reply, encode_replies
 from kraft.kv.transaction_reply import (
     StepOutcome,
@@ -57,8 +57,7 @@ class CommitAttempt:
 
     `done` gets the outcome once. `ended` is called when this attempt will send no Prepare and no Commit any
     more: then `mark`, which is that of the session, may go beyond its number. `resolved` is called with home,
-    the id, and a participant that home can forget; `forgets` takes what a group can forget, to go there with
-    the next step. The `lock` of the same
+    the id, and a participant that home can forget. The `lock` of the same
     transaction, if there is one, is let go of in each group with its next step. With a `use` of a token there
     may be a single group, and no part has a reply that depends on its revision.
     """
@@ -75,7 +74,6 @@ class CommitAttempt:
         done: Callable[[AttemptOutcome], None],
         ended: Callable[[TransactionId], None],
         resolved: Callable[[int, TransactionId, int], None],
-        forgets: Callable[[int], list[Forget]],
         *,
         ordered: bool,
         lock: KeyLock | None = None,
@@ -92,7 +90,6 @@ class CommitAttempt:
         self._done = done
         self._ended = ended
         self._tell_home = resolved
-        self._forgets = forgets
         self._home = max(parts) if use is None else use.home
         self._participants = sorted(parts.keys() - {self._home})
         self._preparing = self._participants if use is None else sorted(parts)
@@ -120,7 +117,7 @@ class CommitAttempt:
     def _write(self, group: int, step: Prepare | _Decision, done: WriteDone, *, waits: bool) -> None:
         """Send a step to its group. Where keys are locked for it already, it takes the locks over."""
         if self._lock is None:
-            self._requests.write(group, [*self._forgets(group), step], self._size, done, waits=waits)
+            self._requests.write(group, [step], self._size, done, waits=waits)
             return
         steps = [Resolve(self._lock.id, False), step] if group in self._lock.groups else [step]
         self._requests.write(group, steps, self._size, done)

@@ -31,9 +31,8 @@ _FAILURES = {
     StepOutcome.NOT_OWNER: ("refused", CommandFailure.NOT_OWNER),
 }
 
-FORGET_SECONDS = 0.2  # for which home is not told who is done, so that it hears of it with another step
+FORGET_SECONDS = 0.05  # for which a home group is not told who is done, so that it hears of several at once
 FORGETS_MAX = 64  # that wait for that
-MARK_STEP = 32  # marks are multiples of this: groups store each new one, and a lower one is as safe
 
 
 class Coordinator:
@@ -116,8 +115,7 @@ class Coordinator:
 
     @property
     def _mark(self) -> int:
-        lowest = next(iter(self._open))
-        return lowest - lowest % MARK_STEP
+        return next(iter(self._open))
 
     def attempt(
         self,
@@ -142,7 +140,6 @@ class Coordinator:
             done,
             self._ended,
             self._resolved,
-            self._forgets_of,
             ordered=ordered,
             lock=lock,
             use=use,
@@ -160,7 +157,7 @@ class Coordinator:
         self._open.pop(id_.number, None)
 
     def _resolved(self, home: int, id_: TransactionId, group: int) -> None:
-        """Home can forget a participant. Nobody waits for that: the next step there tells it."""
+        """Home can forget a participant. No client and no lock waits for that, so it is told of several."""
         forgets = self._forgets.setdefault(home, [])
         forgets.append(Forget(id_, group))
         if len(forgets) == 1:
@@ -168,12 +165,8 @@ class Coordinator:
         elif len(forgets) == FORGETS_MAX:
             self._forget(home)
 
-    def _forgets_of(self, home: int) -> list[Forget]:
-        """What a group can forget, for a step that goes there in any case. If it is lost, its leader asks."""
-        return self._forgets.pop(home, [])
-
     def _forget(self, home: int) -> None:
-        forgets = self._forgets_of(home)
+        forgets = self._forgets.pop(home, None)
         if forgets:
             self._requests.write(home, forgets, STEP_BYTES * len(forgets), _ignore)
 

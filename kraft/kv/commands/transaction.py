@@ -35,7 +35,7 @@ class TransactionId(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def name(self) -> bytes:
         """The id as bytes, without its start."""
-        return self.session + self.number.to_bytes(NUMBER_BYTES, "big")  # `transaction_name` without the call
+        return transaction_name(self.session, self.number)
 
 
 def transaction_name(session: bytes, number: int) -> bytes:
