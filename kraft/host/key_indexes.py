@@ -3,7 +3,6 @@
 An index of a million keys takes some seconds to build, in the background, while its callers wait.
 """
 
-import gc
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -13,8 +12,6 @@ from kraft.kv.keyspace import IndexType, Keyspace
 from kraft.node.ports import Clock
 
 IDLE_SECONDS = 600.0  # without a command that needs it, an index is dropped
-LARGE_KEYS = 100_000  # of an index that is kept from the collector of garbage
-COLLECTED_STEPS, FROZEN_STEPS = 2, 1024  # of building it
 
 
 class KeyIndexes:
@@ -59,10 +56,7 @@ class KeyIndexes:
 
     def _build(self, group: int) -> Iterator[None]:
         keyspace, kind, waiting = self._building[group]
-        large = len(keyspace) >= LARGE_KEYS
-        for step, _ in enumerate(keyspace.build_index(kind)):
-            if large:
-                _hide_from_collector(step)
+        for _ in keyspace.build_index(kind):
             yield
             if group not in self._groups or self._keyspace(group) is not keyspace:
                 break
@@ -82,16 +76,3 @@ class KeyIndexes:
 
     def _keyspace(self, group: int) -> Keyspace:
         return self._groups[group].state.machine.keyspace
-
-
-def _hide_from_collector(step: int) -> None:
-    """Let the collector look at what one step of building an index made, and never again.
-
-    At some moment it would look at everything that was made so far: 20 ms for a million keys. A tuple of keys
-    is left alone once it was looked at, a list only if it is frozen.
-    """
-    if step % COLLECTED_STEPS == 0:
-        gc.collect(0)
-    if step % FROZEN_STEPS == 0:
-        gc.collect(1)
-        gc.freeze()

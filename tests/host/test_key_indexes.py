@@ -1,12 +1,10 @@
 """When an index of keys is built, who waits for it, and when it is dropped."""
 
-import gc
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from kraft.host import key_indexes
 from kraft.host.background import Background
 from kraft.host.key_indexes import IDLE_SECONDS, KeyIndexes
 from kraft.kv.key_index import KeyIndex
@@ -131,22 +129,3 @@ def test_a_snapshot_while_two_are_awaited_ends_both_waits(node: Node) -> None:
     node.clock.advance(1)
     assert node.ready == 2
     assert (node.keyspace.index, len(node.keyspace.order)) == (None, 10)
-
-
-def test_the_collector_does_not_look_at_a_large_index(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full collection takes 20 ms for a million keys. A small index leaves the collector alone."""
-    node.form()
-    monkeypatch.setattr(key_indexes, "LARGE_KEYS", 1000)
-    frozen = gc.get_freeze_count()
-    try:
-        node.ask()
-        node.clock.advance(1)
-        buckets = node.keyspace.index._buckets
-        assert gc.get_freeze_count() > frozen
-        assert not any(each is buckets for each in gc.get_objects())
-    finally:
-        gc.unfreeze()
-    node.keyspace.remove(b"1")
-    node.ask(KeyOrder)
-    node.clock.advance(1)
-    assert gc.get_freeze_count() == 0
