@@ -57,11 +57,12 @@ class Membership:
 
         It cannot while a change is in the log of any member, also of one that is down: a majority of the
         voters to be may need this very node. The others may be unable to elect then, and must be. Nor can it
-        before another founder has formed: the others form a cluster with the new directory then, and wait in
-        vain for a node in standby.
+        before all other founders have formed: those that have not form another cluster with the new
+        directory then, and wait in vain for a node in standby.
         """
         others = [self._cluster.nodes[m.id] for m in self.configuration.members if m.id != id_]
-        formed = any(node.durable.identity.cluster for node in others if not node.lost)
+        founders = [node for node in others if not node.config.cluster.standby]
+        formed = all(node.durable.identity.cluster for node in founders)
         return formed and all(self._can_lose(id_, group) for group in self._cluster.groups)
 
     def _can_lose(self, id_: str, group: int) -> bool:

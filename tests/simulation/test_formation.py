@@ -188,6 +188,25 @@ def test_the_operator_spares_a_directory_that_alone_knows_the_cluster(seed):
 
 
 @SEEDS
+def test_the_operator_spares_all_directories_until_every_founder_has_formed(seed):
+    """The last founder would form another cluster with the new directory of a wiped one, beside the first."""
+    cluster = cluster_of(seed)
+    operator = Operator(cluster)
+    cluster.start()
+    late = cluster.nodes["K3"].process
+    assert late is not None
+    late.disk.full = True
+    serving(cluster)
+    others = [cluster.nodes[id_].process for id_ in ("K1", "K2")]
+    assert formed(cluster) > {""}
+    assert not any(operator.destroyable(process) for process in others)
+    late.disk.full = False
+    assert cluster.run(60, lambda: len(formed(cluster)) == 1)
+    serving(cluster)
+    assert all(operator.destroyable(process) for process in others)
+
+
+@SEEDS
 @pytest.mark.parametrize("stranger", ["K1", "K2", "K3"])
 def test_the_directory_of_another_cluster_is_refused_and_stays_as_it_is(seed, stranger):
     cluster, other = cluster_of(seed), cluster_of(seed + 100)
