@@ -104,7 +104,7 @@ def test_a_replica_that_lags_is_no_news():
 def test_moves_take_place_and_are_cancelled_in_runs_with_faults():
     """So that the checks see something. Which seeds these are does not matter."""
     counts = run_moving(1002).counts + cross_groups.run_moving(0).counts
-    assert counts[DONE] > 50
+    assert counts[DONE] >= 40
     assert counts["slots_moved"] > 10
     assert counts["move_cancelled"] > 0
     assert counts["move_attempt_failed"] > 0
