@@ -4,7 +4,6 @@ RedisCluster of redis-py, the cluster of ioredis and redis-benchmark, side by si
 groups in redirect mode. See `test_group_endurance` for what is demanded.
 """
 
-import itertools
 import json
 import random
 import subprocess
@@ -19,8 +18,8 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import MovedError, RedisClusterException, SlotNotCoveredError
 
 from tests.cluster.faults import CALL_SECONDS
-from tests.cluster.harness import crowding
 from tests.cluster.load import PAUSE_SECONDS
+from tests.cluster.redis_benchmark import benchmarks
 from tests.cluster.test_clients import node_environment, node_program
 from tests.cluster.test_group_endurance import NO_RETRY, SECONDS, History, explained, run, started
 from tests.cluster.test_group_transactions import keys_of_each_group
@@ -85,23 +84,6 @@ def _append_in_slot(client, history, name, dice):
             for step, reply in zip(steps, replies, strict=True)
         ]
         history.end(name, DONE, found)
-
-
-def benchmarks(program, servers, reports, stop):
-    """redis-benchmark --cluster again and again. It ends when it loses a connection."""
-    for server in itertools.cycle(servers):
-        if stop.wait(1.0):
-            return
-        what = ["-t", "set,get,incr", "-n", "500", "-c", "6", "-q"]
-        reports.append(
-            subprocess.run(
-                [program, "--cluster", "-p", str(server.client_port), *what],
-                capture_output=True,
-                text=True,
-                timeout=120 * crowding(),
-                check=False,
-            )
-        )
 
 
 def test_clients_of_a_cluster(started, need):

@@ -20,9 +20,10 @@ from redis.exceptions import RedisClusterException
 from tests.cluster.faults import on_every_node
 from tests.cluster.harness import crowding, wait_until
 from tests.cluster.load import PAUSE_SECONDS
+from tests.cluster.redis_benchmark import benchmarks
 from tests.cluster.slot_moves import Clients, SlotMoves, Splits, Tally, fill, unfinished, wait_for_owners
 from tests.cluster.test_clients import node_environment, node_program
-from tests.cluster.test_cluster_client_endurance import COMPLAINTS, NETWORK, benchmarks
+from tests.cluster.test_cluster_client_endurance import COMPLAINTS, NETWORK
 from tests.cluster.test_group_endurance import NO_RETRY, SECONDS, run, started
 from tests.cluster.test_group_transactions import (
     FUNDS,
@@ -141,6 +142,7 @@ def test_clients_of_a_cluster(started, need):
     settled(cluster, moves)
     result = json.loads(told.splitlines()[-1])
     sys.stdout.write(f"{counted()} counted, {dict(failures)}, ioredis {result}\n")
+    sys.stdout.write(f"redis-benchmark {dict(Counter(each.returncode for each in reports))}\n")
     assert not result["mistakes"], result
     assert result["done"] > SECONDS
     assert registers.returncode == 0
