@@ -9,13 +9,16 @@ from kraft.kv.commands import (
     Exec,
     Flush,
     FlushScripts,
+    Function,
     Increment,
     LoadScript,
     Once,
     Put,
+    PutLibrary,
     Watched,
 )
 from kraft.kv.ledger import LedgerKind, ledger_bytes
+from kraft.kv.libraries import library_of
 from kraft.kv.machine import Machine
 from kraft.kv.overlay import Overlay
 from kraft.kv.scripts import script_source
@@ -173,6 +176,16 @@ def test_what_is_dropped_is_not_in_the_numbers_of_the_ledger():
     overlay.step(FlushScripts())
     overlay.drop()
     assert numbers() == held
+
+
+def test_a_row_that_was_missing_is_found_once_it_is_put():
+    overlay = Overlay(Machine(), 0)
+    ledger = overlay.machine.keyspace.ledger
+    assert library_of(ledger, b"count") is None
+    overlay.step(PutLibrary(b"counting", b"", (Function(b"count", (), None),)))
+    assert library_of(ledger, b"count") is not None
+    overlay.drop()
+    assert library_of(ledger, b"count") is None
 
 
 def test_the_oldest_scripts_leave_the_cache():
