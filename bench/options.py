@@ -171,8 +171,8 @@ def factories(options: argparse.Namespace, directory: Path) -> tuple[dict[str, F
         "kraft-3": lambda: Kraft(scratch(directory, "kraft-3"), 3),
         "tls-3": lambda: TlsKraft(scratch(directory, "tls-3"), 3),
         "users-3": lambda: UsersKraft(scratch(directory, "users-3"), 3),
-        "redis": lambda: redis.Redis(scratch(directory, "redis"), tls=False),
-        "redis-tls": lambda: redis.Redis(scratch(directory, "redis-tls"), tls=True),
+        "redis-server": lambda: redis.Redis(scratch(directory, "redis-server"), tls=False),
+        "redis-server-tls": lambda: redis.Redis(scratch(directory, "redis-server-tls"), tls=True),
         "one-group-3": lambda: Grouped(scratch(directory, "one-group"), 1, label="one-group"),
         "three-groups-3": lambda: Grouped(scratch(directory, "three-groups"), 3, label="three-groups"),
         "many-groups-3": lambda: Grouped(scratch(directory, "many-groups"), 128, label="many-groups"),
@@ -181,7 +181,7 @@ def factories(options: argparse.Namespace, directory: Path) -> tuple[dict[str, F
     wanted = _words(options.systems)
     if unknown := set(wanted) - set(known):
         raise BenchError(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    missing = {"etcd": etcd.missing()} | dict.fromkeys(("redis", "redis-tls"), redis.missing())
+    missing = {"etcd": etcd.missing()} | dict.fromkeys(("redis-server", "redis-server-tls"), redis.missing())
     if importlib.util.find_spec("hiredis") is None:
         missing["bare"] = missing["sketch"] = "hiredis is not installed (the extra `test` has it)"
     skipped = [f"{name}: {missing[name]}" for name in wanted if missing.get(name)]

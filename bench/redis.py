@@ -22,7 +22,7 @@ class Redis(System):
 
     def __init__(self, directory: Path, *, tls: bool) -> None:
         super().__init__(directory)
-        self.name = "redis-tls" if tls else "redis"
+        self.name = "redis-server-tls" if tls else "redis-server"
         self._certificates = directory / "certificates"
         self.access = Access(authority=str(self._certificates / "ca.crt")) if tls else PLAIN
 

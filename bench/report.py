@@ -40,7 +40,7 @@ RATIOS = (
     ("kraft-3 follower", "kraft-3"),
     ("tls-3", "kraft-3"),
     ("users-3", "kraft-3"),
-    ("redis-tls", "redis"),
+    ("redis-server-tls", "redis-server"),
     ("three-groups-3", "one-group-3"),
     ("other-sketch", "sketch"),
 )
@@ -177,7 +177,9 @@ def relative_table(samples: Samples, field: str, peers: Sequence[str] = ()) -> s
     others = (*peers, "other-python-3", "earlier-3", "sketch", "etcd")
     pairs = [("kraft-3", name) for name in others if name in systems]
     pairs += [(name, "kraft-3") for name in SECURED if name in systems]
-    pairs += [("redis-tls", "redis")] if {"redis-tls", "redis"} <= set(systems) else []
+    pairs += (
+        [("redis-server-tls", "redis-server")] if {"redis-server-tls", "redis-server"} <= set(systems) else []
+    )
     if "kraft-3" not in systems or not pairs:
         return ""
     rows = []

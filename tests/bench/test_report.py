@@ -45,7 +45,7 @@ def test_a_round_without_one_of_the_two_gives_no_ratio(bench):
 def test_what_tls_and_users_cost_is_shown(bench):
     """In throughput, and in CPU time relative to the nodes without."""
     figures = {"kraft-3": (100.0, 2.0), "tls-3": (74.0, 2.4), "users-3": (99.0, 2.02)}
-    figures |= {"redis": (200.0, 1.0), "redis-tls": (140.0, 1.75)}
+    figures |= {"redis-server": (200.0, 1.0), "redis-server-tls": (140.0, 1.75)}
     taken = [
         {"round": 0, "system": system, "load": "GET 50", "rate": rate, "cpu_seconds_per_1000": cost}
         for system, (rate, cost) in figures.items()
@@ -54,9 +54,9 @@ def test_what_tls_and_users_cost_is_shown(bench):
     rates = report.ratio_table(taken)
     assert "| tls-3 / kraft-3 | GET 50 | 0.74 | 0.75 |  | **missed** |" in rates
     assert "| users-3 / kraft-3 | GET 50 | 0.99 | 0.97 |  | met |" in rates
-    assert "| redis-tls / redis | GET 50 | 0.70 |  |  |  |" in rates
+    assert "| redis-server-tls / redis-server | GET 50 | 0.70 |  |  |  |" in rates
     costs = report.relative_table(taken, "cpu_seconds_per_1000")
-    assert "| load | tls-3 / kraft-3 | users-3 / kraft-3 | redis-tls / redis |" in costs
+    assert "| load | tls-3 / kraft-3 | users-3 / kraft-3 | redis-server-tls / redis-server |" in costs
     assert "| GET 50 | 1.20 | 1.01 | 1.75 |" in costs
 
 

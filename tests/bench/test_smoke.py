@@ -78,12 +78,18 @@ def test_nodes_with_tls_and_with_users(tmp_path, need):
     need("redis-benchmark")
     pytest.importorskip("cryptography")
     need("redis-server")
-    options = ["--quick", "--systems", "kraft-3,tls-3,users-3,redis,redis-tls", "--failovers", "0"]
+    options = [
+        "--quick",
+        "--systems",
+        "kraft-3,tls-3,users-3,redis-server,redis-server-tls",
+        "--failovers",
+        "0",
+    ]
     out = tmp_path / "out"
     done = bench(*options, "--loads", "GET 50,5-key MSET 50 100k keys", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "| tls-3 / kraft-3 | GET 50 |" in done.stdout
-    assert "| load | tls-3 / kraft-3 | users-3 / kraft-3 | redis-tls / redis |" in done.stdout
+    assert "| load | tls-3 / kraft-3 | users-3 / kraft-3 | redis-server-tls / redis-server |" in done.stdout
     done = bench("open-loop", *options[:3], "--loads", "SET 50", "--rates", "200", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "users-3" in done.stdout
