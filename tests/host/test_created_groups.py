@@ -373,17 +373,6 @@ def test_a_drained_node_leads_no_created_group(cluster):
     assert all("K1" not in cluster.leaders(group) for group in range(4))
 
 
-def test_a_command_in_the_first_moments_of_a_group_waits_though_a_member_is_down(cluster):
-    """The cluster has the version that the command needs, and the group follows."""
-    away = next(id_ for id_ in MEMBERS if id_ not in (cluster.leader, "K1"))
-    cluster.nodes[away].crash()
-    cluster.give("K1", admin.CreateGroups(3))
-    assert cluster.run(20, lambda: 2 in cluster.host("K1").groups)
-    assert cluster.host("K1").groups[2].state.machine.version == 1
-    assert cluster.host("K1").version_obstacle(2, kv.SetRange.since) == ""
-    assert cluster.write(2, kv.Put(b"k", b"v"), kv.SetRange(b"k", 1, b"w")) == ["OK", 2]
-
-
 def test_leaders_of_created_groups_spread_over_the_nodes(cluster):
     assert cluster.create(3) == 3
     assert cluster.run(60, lambda: [cluster.leaders(group) for group in range(3)] == [["K1"], ["K2"], ["K3"]])
