@@ -28,6 +28,7 @@ class Spread:
         return f"{self.median:{form}} ({self.least:{form}}..{self.most:{form}})"
 
 
+REDIS_TLS = ("redis-server-tls", "redis-server")
 RATIOS = (
     ("kraft-3", "earlier-3"),
     ("kraft-3", "other-python-3"),
@@ -40,7 +41,7 @@ RATIOS = (
     ("kraft-3 follower", "kraft-3"),
     ("tls-3", "kraft-3"),
     ("users-3", "kraft-3"),
-    ("redis-server-tls", "redis-server"),
+    REDIS_TLS,
     ("three-groups-3", "one-group-3"),
     ("other-sketch", "sketch"),
 )
@@ -177,9 +178,7 @@ def relative_table(samples: Samples, field: str, peers: Sequence[str] = ()) -> s
     others = (*peers, "other-python-3", "earlier-3", "sketch", "etcd")
     pairs = [("kraft-3", name) for name in others if name in systems]
     pairs += [(name, "kraft-3") for name in SECURED if name in systems]
-    pairs += (
-        [("redis-server-tls", "redis-server")] if {"redis-server-tls", "redis-server"} <= set(systems) else []
-    )
+    pairs += [REDIS_TLS] if set(REDIS_TLS) <= set(systems) else []
     if "kraft-3" not in systems or not pairs:
         return ""
     rows = []

@@ -176,7 +176,7 @@ class AdminExecutor:
     @property
     def active(self) -> bool:
         """Whether a caller on this node waits for the leader of a group: not one that soon asks again."""
-        return self._requests.active and self._requests.waits_for_more_than(FindLogs)
+        return self._requests.waits_for_more_than(FindLogs)
 
     def tick(self) -> None:
         """Give up commands that are late, or whose leader is lost, and give those that wait to the leader."""

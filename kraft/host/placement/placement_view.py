@@ -4,8 +4,9 @@ Of a group that it has no replica of, the members tell it (`GroupPlace`).
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from kraft.host.absent.directory import GroupDirectory
 from kraft.host.absent.place_reports import place_of
@@ -133,19 +134,15 @@ class PlacementView:
 
     def votes(self) -> dict[str, int]:
         """In how many groups each member votes."""
-        votes = dict.fromkeys(self.members, 0)
-        for place in self.places().values():
-            for id_ in place.voters:
-                votes[id_] = votes.get(id_, 0) + 1
-        return votes
+        return self._counted(place.voters for place in self.places().values())
 
     def replicas(self) -> dict[str, int]:
         """Of how many groups each member has a replica, or is about to get one."""
-        replicas = dict.fromkeys(self.members, 0)
-        for place in self.places().values():
-            for id_ in place.members:
-                replicas[id_] = replicas.get(id_, 0) + 1
-        return replicas
+        return self._counted(place.members for place in self.places().values())
+
+    def _counted(self, ids: Iterable[Collection[str]]) -> dict[str, int]:
+        """How often each id is there; every member is in the result."""
+        return dict.fromkeys(self.members, 0) | Counter(chain.from_iterable(ids))
 
     def counting_on(self, node: str) -> list[int]:
         """The groups in which `node` votes, or in a change under way would."""

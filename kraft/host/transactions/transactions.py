@@ -7,7 +7,6 @@ from kraft.config import Config
 from kraft.host.absent.absent_groups import AbsentGroups
 from kraft.host.group.group import Group
 from kraft.host.requests.proposal import WriteDone
-from kraft.host.requests.read_rounds import read_at
 from kraft.host.requests.round import ReadDone, View
 from kraft.host.requests.transaction_waits import KeysOfRead
 from kraft.host.slots import SlotMap
@@ -137,7 +136,7 @@ class Transactions:
         if target is None or target.state.fenced or not self._owned(group, target.state.machine, keys):
             return None
         machine = target.state.machine
-        return View(machine.keyspace, read_at(machine.stamp, machine.keyspace), machine.revision)
+        return View(machine.keyspace, machine.stamp, machine.revision)
 
     def _owned(self, group: int, machine: Machine, keys: Collection[bytes]) -> bool:
         table = machine.keyspace.slots

@@ -77,7 +77,7 @@ local function check_integer(index, value, count)
     return integer64(check_number(index, value, count))
 end
 
--- One of 32 bits.
+-- The low 32 bits of a number, as a C cast to int keeps them.
 local function int32(number)
     local low = integer64(number) % 2 ^ 32
     return low < 2 ^ 31 and low or low - 2 ^ 32
