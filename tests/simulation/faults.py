@@ -63,6 +63,11 @@ class Faults(DiskFaults):
         self._strike(fault)
         self._await_next()
 
+    @property
+    def command_waits(self) -> bool:
+        """Whether a command of the operator is not answered yet."""
+        return self._operator.waits
+
     def heal(self) -> None:
         """End all faults and repair all damage."""
         self._over = True

@@ -60,6 +60,11 @@ class Operator:
         return len({half.in_force(each) for each in self._membership.configurations}) > 1
 
     @property
+    def waits(self) -> bool:
+        """Whether a command is not answered yet."""
+        return bool(self._errands.waiting)
+
+    @property
     def free(self) -> bool:
         """Whether no change is in progress and none can result from an earlier command."""
         known = self._membership

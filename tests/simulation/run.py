@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tests.simulation.clients import SimulatedClient
 from tests.simulation.cluster import SimulatedCluster, Tuning
+from tests.simulation.errands import PATIENCE_SECONDS
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.judge import judge, settled
@@ -172,12 +173,19 @@ def _live(cluster: SimulatedCluster, plan: Plan) -> tuple[History, Faults]:
     if plan.placing:
         placed = cluster.run(PLACED_SECONDS, lambda: not votes_left(cluster))
         demand(placed, f"votes are not placed: {votes_left(cluster)}")
-    demand(
-        cluster.run(HEAL_SECONDS, lambda: settled(cluster)), "the replicas of the healed cluster never meet"
-    )
+    demand(replicas_meet(cluster, faults), "the replicas of the healed cluster never meet")
     judge(cluster, history)
     world.note(f"end {history.done} {history.refused} {history.unknown}")
     return history, faults
+
+
+def replicas_meet(cluster: SimulatedCluster, faults: Faults) -> bool:
+    """Wait for the operator's commands, then for equal replicas. Returns whether these came in time.
+
+    The operator repeats a command that was lost before the healing only after its limit.
+    """
+    cluster.run(PATIENCE_SECONDS, lambda: not faults.command_waits)
+    return cluster.run(HEAL_SECONDS, lambda: settled(cluster))
 
 
 def _end_moves(cluster: SimulatedCluster, faults: Faults) -> None:
