@@ -16,6 +16,7 @@ from tests.simulation.vigil import Vigil
 from tests.simulation.violation import demand
 from tests.simulation.world import World
 
+LEADER_WAIT_SECONDS = 2.0  # in which a request waits for a group that its node does not have yet
 SCRIPT_INSTRUCTIONS = 10_000  # far more than any script of a client takes
 SCRIPT_SECONDS = 1.0  # of real time: never, so that a run does not depend on it
 
@@ -160,7 +161,7 @@ def configuration(id_: str, address: str, members: dict[str, str], tuning: Tunin
         node=NodeConfig(id_, f"/{id_}"),
         cluster=ClusterConfig(members, groups=groups),
         peer=PeerConfig(advertise=address),
-        client=ClientConfig(write_timeout=5.0, leader_wait=2.0),
+        client=ClientConfig(write_timeout=5.0, leader_wait=LEADER_WAIT_SECONDS),
         raft=RaftConfig(
             message_bytes=2_000,
             inflight_messages=4,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from kraft.kv.commands import CommandFailure, Lock
+from tests.simulation.cluster import LEADER_WAIT_SECONDS
 from tests.simulation.linearizability import INFINITY, Operation
 from tests.simulation.locks import ASKED, RELEASE, TAKE
 from tests.simulation.logged import Logged
@@ -71,9 +72,11 @@ class Waits:
         wait.leave = host.wait_for_lock(
             wait.group, Lock(wait.name, wait.ttl_ms, wait.owner), seconds, answered
         )
-        # One after the other: a process that stood still may ask for the client only when it goes on.
+        # One after the other: a process that stood still may ask for the client only when it goes on. The
+        # first is as late as what a slow process has made for the client, though it may be fast by then.
         again = partial(clock.call_later, AGAIN_SECONDS, overdue)
-        clock.call_later(seconds, partial(clock.call_later, ANSWER_SECONDS, again))
+        first = max(seconds, LEADER_WAIT_SECONDS)
+        clock.call_later(first, partial(clock.call_later, ANSWER_SECONDS, again))
 
     def left(self, wait: Wait) -> None:
         """The client closes its connection."""

@@ -126,6 +126,23 @@ def test_one_whose_node_stood_still_may_be_answered_later(line):
     assert set(line.got) == {1, 2}
 
 
+def test_one_that_a_slow_node_keeps_waiting_may_be_answered_later(line):
+    """Its timers are late, also those that it made before it was fast again."""
+    node = line.nodes[line.followers[0]]
+    node.crash()
+    node.wipe()
+    node.stand_by()
+    node.start()
+    line.run(1.0)
+    node.process.clock.slow = 20.0
+    wait = line.come(node.id, 1, seconds=0.2)
+    line.run(1.0)
+    node.process.clock.slow = 1.0
+    line.run(30.0)
+    assert not wait.answered
+    assert line.run(20.0, lambda: 1 in line.got)
+
+
 def test_a_queue_that_waits_for_nothing_is_found(line, monkeypatch):
     line.come(line.leader, 1)
     line.come(line.leader, 2)
