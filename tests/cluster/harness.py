@@ -326,17 +326,17 @@ class Cluster:
         raised = min(each.get("machine_version_supported", 0) for each in known)
         return all(each.get("machine_version", 0) >= raised for each in known)
 
-    def standby(self, *names: str) -> list[Server]:
-        """New nodes that wait to be added, configured as the others and started."""
+    def standby(self, *names: str, **sections: Any) -> list[Server]:
+        """New nodes that wait to be added, configured as the others but for `sections`, and started."""
         for name in names:
             self.servers[name] = Server(name, self._folder / name, free_ports(3))
-            self.wait_for_addition(self.servers[name])
+            self.wait_for_addition(self.servers[name], **sections)
         return [self.servers[name] for name in names]
 
-    def wait_for_addition(self, server: Server) -> None:
+    def wait_for_addition(self, server: Server, **sections: Any) -> None:
         """Start `server`, which has no data, in standby, and wait until its ports are open."""
-        sections = {**self._sections, "cluster": {"members": {}, "standby": True}}
-        server.configure({}, **sections)
+        standby = {"members": {}, "standby": True}
+        server.configure({}, **{**self._sections, **sections, "cluster": standby})
         server.start()
         server.wait_listening()
 

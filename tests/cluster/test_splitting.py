@@ -1,5 +1,6 @@
 """One group becomes three, and one again, while unchanged clients use it: no command fails."""
 
+import subprocess
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ from kraft.kv.versions import MACHINE_VERSION
 from tests.cluster.faults import on_every_node, under_faults
 from tests.cluster.harness import maps, wait_until
 from tests.cluster.load import PAUSE_SECONDS
+from tests.cluster.redis_benchmark import benchmarks
 from tests.cluster.slot_moves import Clients, Tally, fill, never, unfinished
 from tests.cluster.test_group_transactions import FUNDS, audits, open_transactions, transfers
 from tests.cluster.test_moves import covered
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.slow
 ACCOUNTS = [f"account:{number}" for number in range(12)]
 LIBRARY = "#!lua name=mine\nredis.register_function('one', function(keys) return 1 end)"
 SCRIPT = "return 1"
+ONE_PRIMARY = "Invalid cluster: 1 node"  # which redis-benchmark refuses: one node leads all groups
 
 
 def is_up_to_date(server):
@@ -35,18 +38,18 @@ def has(cluster, groups):
     return all(len(each) == groups and covered(each) == SLOTS for each in shown)
 
 
-def split(cluster, _):
-    """One group becomes three, whichever node is asked."""
+def split(cluster, _, groups=1):
+    """The first of so many groups becomes three, whichever node is asked."""
     told = cluster["K2"].order("SPLIT", "0", "INTO", "3")
     assert isinstance(told, list), told
-    wait_until(partial(has, cluster, 3), "three groups have slots")
+    wait_until(partial(has, cluster, groups + 2), "two more groups have slots")
 
 
-def merge(cluster, _):
-    for group in ("1", "2"):
-        told = cluster["K3"].order("MERGE", group, "INTO", "0")
+def merge(cluster, _, groups=1):
+    for left in (groups + 1, groups):
+        told = cluster["K3"].order("MERGE", left, "INTO", "0")
         assert isinstance(told, list), told
-        wait_until(partial(has, cluster, 3 - int(group)), f"group {group} has no slots")
+        wait_until(partial(has, cluster, left), f"group {left} has no slots")
 
 
 def test_redis_py_at_all_nodes(make_cluster):
@@ -100,9 +103,9 @@ def test_redis_py_at_all_nodes(make_cluster):
     wait_until(lambda: all(open_transactions(server) == 0 for server in cluster), "no lock is left")
 
 
-def test_a_cluster_client_in_redirect_mode(make_cluster):
-    """RedisCluster follows the slots, from one primary to three and back."""
-    cluster = make_cluster(client={"routing": "redirect"})
+def test_cluster_clients_in_redirect_mode(make_cluster, need):
+    """RedisCluster and redis-benchmark, which wants two primaries at least, follow the slots."""
+    cluster = make_cluster(client={"routing": "redirect"}, cluster={"groups": 2})
     for server in cluster:
         server.start()  # only the leader will serve writes
     wait_until(lambda: all(map(is_up_to_date, cluster)), "all commands are in force")
@@ -121,8 +124,14 @@ def test_a_cluster_client_in_redirect_mode(make_cluster):
     def counted():
         return sum(tally.acknowledged for own in tallies for tally in own)
 
-    workers = [partial(count, own) for own in tallies]
-    under_faults(cluster, workers, counted, [split, merge])
+    reports: list[subprocess.CompletedProcess[str]] = []
+    loads = partial(benchmarks, need("redis-benchmark"), list(cluster), reports)
+    changes = [partial(split, groups=2), partial(merge, groups=2)]
+    under_faults(cluster, [loads, *(partial(count, own) for own in tallies)], counted, changes)
+    served = [report for report in reports if ONE_PRIMARY not in report.stdout]
+    assert served
+    for report in served:
+        assert (report.returncode, "rror" in report.stdout) == (0, False), report
     with connected() as client:
         for own in tallies:
             for tally in own:
