@@ -6,11 +6,11 @@ from kraft.kv import commands as kv
 from kraft.kv.slots import slot_of
 from kraft.kv.versions import MACHINE_VERSION
 from kraft.node import admin
-from kraft.node.errors import AdminRefused
+from kraft.node.errors import AdminRefused, NoLeader
 from kraft.peerwire.codec import GROUPS_MAX
 from kraft.peerwire.messages import Admin, AdminReply
 from kraft.raft.membership.configuration import decode
-from tests.simulation.cluster import SimulatedCluster, Tuning
+from tests.simulation.cluster import LEADER_WAIT_SECONDS, SimulatedCluster, Tuning
 from tests.simulation.network import Weather
 from tests.simulation.world import World
 
@@ -371,6 +371,28 @@ def test_a_drained_node_leads_no_created_group(cluster):
     assert cluster.run(20, lambda: cluster.has(4))
     cluster.run(20)
     assert all("K1" not in cluster.leaders(group) for group in range(4))
+
+
+def test_a_command_in_the_first_moments_of_a_group_waits_though_a_member_is_down(cluster):
+    """The cluster has the version that the command needs, and the group follows."""
+    away = next(id_ for id_ in MEMBERS if id_ not in (cluster.leader, "K1"))
+    cluster.nodes[away].crash()
+    cluster.give("K1", admin.CreateGroups(3))
+    assert cluster.run(20, lambda: 2 in cluster.host("K1").groups)
+    assert cluster.host("K1").groups[2].state.machine.version == 1
+    assert cluster.host("K1").version_obstacle(2, kv.SetRange.since) == ""
+    assert cluster.write(2, kv.Put(b"k", b"v"), kv.SetRange(b"k", 1, b"w")) == ["OK", 2]
+
+
+def test_a_command_waits_for_the_version_of_a_new_group_for_a_while_only(cluster):
+    """No member holds it back: so it is refused as in a group that has no leader."""
+    cluster.give("K1", admin.CreateGroups(3))
+    assert cluster.run(20, lambda: 2 in cluster.host("K1").groups)
+    for process in cluster.processes():
+        process.disk.hangs = True
+    began = cluster.world.now
+    assert isinstance(cluster.write(2, kv.SetRange(b"k", 0, b"v")), NoLeader)
+    assert cluster.world.now - began == pytest.approx(LEADER_WAIT_SECONDS, abs=0.1)
 
 
 def test_leaders_of_created_groups_spread_over_the_nodes(cluster):

@@ -179,6 +179,15 @@ def test_the_obstacle_to_a_version_names_the_nodes(peers):
     assert peers.obstacle_text(2, 1).endswith("in force: the leader is about to raise it, try again")
 
 
+def test_a_version_that_the_cluster_has_is_no_obstacle_while_a_member_is_away(peers):
+    """A new group, or a new replica, has an older one until it follows."""
+    peers.reconfigured(Configuration.of_voters(MEMBERS))
+    assert peers.version_obstacle(2, 1).endswith("in force: connect K1 and K3")
+    peers.version_raised(2)
+    assert peers.version_obstacle(2, 1) == ""
+    assert peers.version_obstacle(3, 1).endswith("in force: connect K1 and K3")
+
+
 def test_a_version_in_force_is_announced_and_parts_this_node_from_those_that_lack_it(peers):
     """Such a peer greets again, and is refused then."""
     peers.link_up("K1", greeting("K1", 1))

@@ -116,9 +116,15 @@ class Peers:
         hello = self.hello_of(member.id)
         return 0 if hello is None or hello.incarnation != member.incarnation else hello.machine_max
 
-    def all_support(self, version: int) -> bool:
-        """Whether all members are known to support a machine version: the leader is about to raise it."""
-        return all(self.supported_by(member) >= version for member in self.formation.members)
+    def is_raised_soon(self, version: int) -> bool:
+        """Whether every group is about to have a machine version in force.
+
+        Either the cluster has it, and a replica whose state is older follows, or all members are known to
+        support it, and the leader of group 0 raises it.
+        """
+        return version <= self.formation.version.in_force or all(
+            self.supported_by(member) >= version for member in self.formation.members
+        )
 
     def announced_by(self, node: str) -> str:
         """`host:port` of the peer port of a member as it says; '' without a link."""
@@ -129,7 +135,7 @@ class Peers:
 
     def version_obstacle(self, needed: int, in_force: int) -> str:
         """Why commands of the machine version `needed` may not be logged yet, '' when they may soon."""
-        soon = needed <= in_force or self.all_support(needed)
+        soon = needed <= in_force or self.is_raised_soon(needed)
         return "" if soon else self.obstacle_text(needed, in_force)
 
     def obstacle_text(self, needed: int, in_force: int) -> str:

@@ -1,7 +1,7 @@
 """Writes with commands of a machine version that is not in force: they wait for its raise, or are refused.
 
-They wait where every member is known to support the version, because the leader is then about to raise it: in
-the first moments of a new cluster, and after the last node was upgraded.
+They wait where the version is about to be raised: in the first moments of a new cluster, after the last node
+was upgraded, in a new group, and in a new replica that has not applied the raise yet.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from kraft.host.applied_state import AppliedState
 from kraft.host.context import GroupContext
 from kraft.host.requests.early_requests import EarlyRequests
 from kraft.host.requests.proposal import WriteDone
-from kraft.node.errors import VersionTooLow
+from kraft.node.errors import NoLeader, VersionTooLow
 
 
 class RaiseWaits:
@@ -27,7 +27,7 @@ class RaiseWaits:
 
     def wait(self, needed: int, again: Callable[[], None], done: WriteDone) -> None:
         """Make a write `again` when the version may be raised to `needed`, or refuse it. Not in this call."""
-        seconds = self._leader_wait if self._peers.all_support(needed) else 0.0
+        seconds = self._leader_wait if self._peers.is_raised_soon(needed) else 0.0
         self._early.wait(self._group, seconds, again, partial(self._refuse, needed, done))
 
     def raised(self) -> None:
@@ -39,6 +39,9 @@ class RaiseWaits:
         self._early.abandon()
 
     def _refuse(self, needed: int, done: WriteDone) -> None:
-        """A member might not be able to apply it."""
+        """A member might not be able to apply it, or the group did not follow the cluster in time."""
         self._observer.proposal(self._group, "rejected", 1)
-        done(VersionTooLow(self._peers.obstacle_text(needed, self._state.machine.version)))
+        if needed <= self._peers.formation.version.in_force:
+            done(NoLeader(self._group))
+        else:
+            done(VersionTooLow(self._peers.obstacle_text(needed, self._state.machine.version)))
