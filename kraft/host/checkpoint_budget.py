@@ -43,17 +43,21 @@ class CheckpointBudget:
         led = [group for group in (groups if self._too_much else awake) if group.raft.state.leads]
         due = [group for group in led if group.checkpoints.due(now)]
         if len(groups) > 1:
-            due = self._chosen(now, led, due)
+            due = self._chosen(now, groups, led, due)
         for group in due:
             group.log_marker()
 
-    def _chosen(self, now: float, led: Collection[Group], due: list[Group]) -> list[Group]:
-        """The groups whose turn it is."""
+    def _chosen(
+        self, now: float, groups: Collection[Group], led: Collection[Group], due: list[Group]
+    ) -> list[Group]:
+        """The groups whose turn it is. Those whose checkpoint is being written may hibernate meanwhile."""
         if self._too_much:
             least = EARLY_SHARE * self._checkpoint_bytes
             due += [group for group in led if group not in due and group.checkpoints.replay_bytes >= least]
-        under_way = sum([self._is_under_way(group, now) for group in led])
         waiting = [group for group in due if not (group.checkpoints.busy or group.marker_waits)]
+        if not waiting:
+            return waiting  # most often
+        under_way = sum([self._is_under_way(group, now) for group in groups if group.raft.state.leads])
         waiting.sort(key=lambda group: (not group.checkpoints.awaited, -group.checkpoints.replay_bytes))
         chosen = waiting[: max(0, UNDER_WAY_MAX - under_way)]
         self._logged_at.update((group.id, now) for group in chosen)

@@ -21,9 +21,9 @@ class Group:
         self.marker_waits = True
 
 
-def logged(groups, now=0.0, budget=None):
+def logged(groups, now=0.0, budget=None, awake=None):
     """The ids of the groups that have logged a marker after one more tick."""
-    (budget or CheckpointBudget(BOUND)).tick(now, groups, groups)
+    (budget or CheckpointBudget(BOUND)).tick(now, groups, awake or groups)
     return [group.id for group in groups if group.marker_waits]
 
 
@@ -43,6 +43,15 @@ def test_two_at_a_time_those_with_the_most_to_replay_first():
     groups[5].checkpoints.busy = False
     groups[5].checkpoints.due = lambda _: False
     assert logged(groups, budget=budget) == [0, 1]
+
+
+def test_a_checkpoint_of_a_group_that_hibernates_counts():
+    groups = [Group(id_, due=id_ > 1) for id_ in range(4)]
+    for group in groups[:2]:
+        group.checkpoints.busy = True
+    assert logged(groups, awake=groups[2:]) == []
+    groups[0].checkpoints.busy = False
+    assert logged(groups, awake=groups[2:]) == [2]
 
 
 def test_what_an_administrator_waits_for_comes_first():

@@ -14,6 +14,7 @@ from kraft.kv.slots import SLOTS, Move, MoveState, SlotRange, SlotState, SlotTab
 from kraft.node import admin
 from kraft.node.errors import TooStale
 from kraft.raft.errors import InvariantViolation
+from tests.host.late_disk import LateDisk
 from tests.host.scattered import Apart
 from tests.host.test_beats import GROUPS, Resting
 
@@ -341,6 +342,19 @@ def test_what_a_follower_reports_reaches_a_leader_that_hibernates(cluster):
     assert cluster.run(30, cluster.asleep)
     leader = cluster.host("K1").groups[3]
     assert all(leader.consistency.equal(id_) for id_ in ("K1", "K2", "K3"))
+
+
+def test_a_group_hibernates_while_its_checkpoint_is_being_written(cluster):
+    """In an image of many groups most of them wait for the others: ticked, they would take all of the CPU."""
+    leader, replicas = cluster.leaders(3)[0], cluster.replicas(3)
+    assert cluster.put("K1", 3) == ["OK"]
+    for replica in replicas.values():
+        replica.checkpoints._disk = LateDisk(replica.checkpoints._disk, cluster.host("K1")._clock, 4.0)
+    replicas[leader].log_marker()
+    assert cluster.run(1, lambda: all(replica.checkpoints.busy for replica in replicas.values()))
+    assert cluster.run(1, partial(cluster.asleep, [3]))
+    assert cluster.run(5, lambda: all(map(replicas[leader].consistency.equal, replicas)))
+    assert cluster.run(1, partial(cluster.asleep, [3]))
 
 
 def test_memory_of_groups_that_hibernate_counts(cluster):

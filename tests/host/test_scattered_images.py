@@ -13,6 +13,7 @@ from kraft.kv.keyspace import Keyspace
 from kraft.node import admin
 from kraft.node.errors import AdminRefused
 from tests.host.image_machines import machines_of, open_image
+from tests.host.late_disk import LateDisk
 from tests.host.scattered import Apart
 from tests.server.groups import key_in, keys_in
 
@@ -27,21 +28,6 @@ def cluster():
 def lent(cluster, group):
     host = cluster.host(cluster.leader_of(group))
     return [each for each in host.images.lent._lent.values() if each.wanted.group == group]
-
-
-class SlowDisk:
-    """A disk that begins so many seconds late to open a snapshot, or to write a checkpoint."""
-
-    def __init__(self, disk, clock, seconds):
-        self._disk = disk
-        self._clock = clock
-        self._seconds = seconds
-
-    def open_snapshot(self, group, done):
-        self._clock.call_later(self._seconds, partial(self._disk.open_snapshot, group, done))
-
-    def checkpoint(self, group, capture, done):
-        self._clock.call_later(self._seconds, partial(self._disk.checkpoint, group, capture, done))
 
 
 def states(cluster):
@@ -150,7 +136,7 @@ def test_a_marker_that_a_leader_has_missed_is_followed_by_one_that_it_takes(clus
     leader = cluster.host(cluster.leader_of(1))
     checkpoints = leader.groups[1].checkpoints
     disk = checkpoints._disk
-    checkpoints._disk = SlowDisk(disk, leader._clock, 2.0)
+    checkpoints._disk = LateDisk(disk, leader._clock, 2.0)
     leader.admin(admin.TakeSnapshot(), lambda _: None)
     assert cluster.run(5, lambda: checkpoints.busy)
     checkpoints._disk = disk
@@ -174,7 +160,7 @@ def test_an_image_that_is_read_slowly_stays_open_everywhere(cluster):
 def test_what_is_pinned_elsewhere_stays_open_while_a_checkpoint_here_takes_long(cluster):
     cluster.connect("K3").run("SET", key_in(1), "v")
     images = cluster.host("K3").images
-    images._disk = SlowDisk(images._disk, images._clock, IDLE_SECONDS * 1.5)
+    images._disk = LateDisk(images._disk, images._clock, IDLE_SECONDS * 1.5)
     image = open_image(cluster, "K3", within=IDLE_SECONDS * 2)
     assert isinstance(image, PinnedImage), image
     machines = machines_of(cluster, image, "K3")
@@ -219,7 +205,7 @@ def test_an_image_that_has_lost_answers_leaves_nothing_pinned(cluster):
     answers: list[object] = []
     ask = cluster.host("K5")._admin.ask
     checkpoints = leader.groups[1].checkpoints
-    checkpoints._disk = SlowDisk(checkpoints._disk, leader._clock, 5.0)
+    checkpoints._disk = LateDisk(checkpoints._disk, leader._clock, 5.0)
     leader.admin(admin.TakeSnapshot(), lambda _: None)
     assert cluster.run(2, lambda: checkpoints.busy)
     later = leader.groups[1].state.index  # the checkpoint at that marker is being written

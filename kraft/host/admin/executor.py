@@ -101,7 +101,7 @@ class AdminExecutor:
         self._wake = wake
         self._creation = GroupCreation(self._placement.view, context.slots, context.clock, read)
         self._requests = AdminRequests(first_request)
-        self._tokens = count(first_request)  # of holds
+        self._new_token = partial(next, count(first_request))  # of holds
 
     def do(self, command: AdminCommand, done: AdminDone) -> None:
         """Carry out `command`, here or at the leader. `done` gets the outcome, never inside this call."""
@@ -155,7 +155,7 @@ class AdminExecutor:
         if self._slots.groups == 1:
             self.do(TakeSnapshot(), done)
         else:
-            HeldMarkers(self._slots.groups, self.ask_at_once, partial(next, self._tokens), done).log()
+            HeldMarkers(self._slots.groups, self.ask_at_once, self._new_token, self._clock, done).log()
 
     def ask_at_once(self, group: int, command: AdminCommand, done: AdminDone) -> None:
         """As `ask`, and not only at the next tick: writers may wait meanwhile."""

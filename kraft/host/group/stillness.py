@@ -8,7 +8,8 @@ from kraft.host.group.group import Group
 def is_still(group: Group) -> bool:
     """Whether a tick has nothing to go on with: all is applied, nobody waits, nothing is copied or cut.
 
-    Time may still matter to it, for example to a leader with a key that expires.
+    Time may still matter to it, for example to a leader with a key that expires. A checkpoint that is being
+    written needs no tick: its end wakes the group. In an image of a thousand groups most of them wait long.
     """
     state, space, checkpoints = group.state, group.state.machine.keyspace, group.checkpoints
     return (
@@ -17,7 +18,7 @@ def is_still(group: Group) -> bool:
         and not (space.transactions.prepared or space.transactions.decisions or space.garbage)
         and not (state.switching or group.sender.active or group.receiver.active)
         and not (group.membership.active or group.consistency.awaited)
-        and not (checkpoints.busy or checkpoints.awaited or group.marker_waits or group.log_cut.is_due)
+        and not (checkpoints.awaited or group.marker_waits or group.log_cut.is_due)
     )
 
 
