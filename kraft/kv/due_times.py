@@ -1,128 +1,158 @@
-"""When keys fall due: a heap of (expiry, key) in which outdated pairs stay until they surface.
+"""When keys fall due: in blocks of about a hundred keys, each of which covers a range of times.
 
-The index owns no truth: a pair counts only while the key's record has that very expiry. Outdated pairs are
-bounded: when they outnumber the live ones the heap is rebuilt from those, so its cost is spread over the
-changes that made them. Results depend on records and stamps only, never on what the heap still holds.
+The index owns no truth: whoever changes a record reports the expiry that it had and the one that it has. So
+nothing outdated is left in it, no change looks at more than a block or two, and the order in which keys fall
+due depends on nothing but their times and names. (A heap that keeps outdated pairs is cheaper to change, but
+with a million keys the removal of those took over a second at once.)
+
+Keys that must not expire for the time being are held apart, in two ways: see `park` and `set_aside`.
 """
 
-from collections.abc import Mapping
-from heapq import heapify, heappop, heappush
-from typing import Protocol
+from bisect import bisect_right
+from collections.abc import Sequence
 
-GARBAGE_MIN = 64  # a heap this small is not worth rebuilding
+from kraft.kv.garbage import Garbage
+from kraft.untracked import untracked
 
-
-class Expiring(Protocol):
-    """What the index reads of a record."""
-
-    @property
-    def expires(self) -> int:
-        """Unix milliseconds, 0 for never."""
+BLOCK_KEYS = 128  # a block that has so many is divided, if they are not all due at one time
+SMALL_KEYS = BLOCK_KEYS // 4  # a block with fewer joins another, if both have few enough
+JOINED_KEYS = BLOCK_KEYS * 3 // 4
+NEVER = 1 << 63
 
 
 class DueTimes:
-    """The due times of the keys in `records`, which the owner keeps. `live` counts keys with an expiry."""
+    """The due times of keys. `live` counts keys with an expiry."""
 
-    __slots__ = ("_aside", "_heap", "_parked", "_records", "live")
+    __slots__ = ("_aside", "_blocks", "_first", "_lows", "_parked", "live")
 
-    def __init__(self, records: Mapping[bytes, Expiring]) -> None:
-        self._records = records
-        self._heap: list[tuple[int, bytes]] = []
-        self._parked: list[tuple[int, bytes]] = []
-        self._aside: list[tuple[int, bytes]] = []
+    def __init__(self) -> None:
+        # Block i has the keys that are due at lows[i] or later, and before lows[i + 1]. None is empty, except
+        # for a single one.
+        self._lows: list[int] = untracked([0])
+        self._blocks: list[dict[bytes, int]] = untracked([untracked({})])
+        self._first: int | None = NEVER  # the earliest time in the blocks, None if that is to be found out
+        self._parked: dict[bytes, int] = {}
+        self._aside: dict[bytes, int] = {}
         self.live = 0
 
-    def __len__(self) -> int:
-        """Pairs held, outdated ones included."""
-        return len(self._heap)
-
     def changed(self, key: bytes, old: int, new: int) -> None:
-        """The key's expiry changed from `old` to `new` (milliseconds, 0 for none). Call it afterwards."""
-        self.live += (new > 0) - (old > 0)
-        if new > 0 and new != old:
-            heappush(self._heap, (new, key))
-        if len(self._heap) > 2 * self.live + GARBAGE_MIN:
-            self._rebuild()
+        """The key's expiry changed from `old` to `new` (milliseconds, 0 for none)."""
+        if old:
+            self.live -= 1
+            self._remove(key, old)
+        if new:
+            self.live += 1
+            self._add(key, new)
 
-    def due_by(self, stamp: int) -> set[bytes]:
-        """All keys that are due at `stamp`. Changes nothing, and looks at few others."""
-        heap, places, found = self._heap, [0], set()
-        while places:
-            place = places.pop()
-            if place < len(heap) and heap[place][0] <= stamp:
-                expires, key = heap[place]
-                record = self._records.get(key)
-                if record is not None and record.expires == expires:
-                    found.add(key)
-                places += (2 * place + 1, 2 * place + 2)
-        return found
+    def load(self, keys: Sequence[bytes], times: Sequence[int]) -> None:
+        """Take all keys that have an expiry, and these, into the empty index."""
+        lows = sorted(set(times[:: BLOCK_KEYS // 2]))  # a sample, so that about half as many are in a block
+        if lows:
+            lows[0] = 0
+            self._lows = untracked(lows)
+            blocks = self._blocks = untracked([untracked({}) for _ in lows])
+            for key, expires in zip(keys, times, strict=True):
+                blocks[bisect_right(lows, expires) - 1][key] = expires
+            self._first = None
+            self.live = len(keys)
 
-    def follow(self, records: Mapping[bytes, Expiring]) -> None:
-        """The records are in this mapping from now on."""
-        self._records = records
-
-    def fill(self, pairs: list[tuple[int, bytes]]) -> None:
-        """Take the (expiry, key) pairs of all records at once, instead of `changed` for each.
-
-        The list is kept, not copied.
-        """
-        heapify(pairs)
-        self._heap, self.live = pairs, len(pairs)
-
-    def discarded(self) -> list[tuple[int, bytes]]:
-        """The pairs of an index that is not used any more, for the caller to free."""
-        return self._heap
+    def discard(self, garbage: Garbage) -> None:
+        """Leave all keys to `garbage`, which counts them with the records. The index is not used any more."""
+        garbage.add(self._blocks, 0, self.live)
 
     def next(self) -> int | None:
         """The earliest due time in milliseconds, None when no key has one."""
-        first = self._first()
-        if self._parked:
-            times = [expires for expires, key in self._parked if self._expiry_of(key) == expires]
-            return min(times if first is None else [first, *times], default=None)
-        return first
+        first = min([self._earliest(), *self._parked.values()]) if self._parked else self._earliest()
+        return None if first == NEVER else first
 
-    def due(self, stamp: int) -> bytes | None:
-        """The earliest key that is due at `stamp`, None when there is none. The caller removes its record, or
-        parks it.
+    def due(self, stamp: int) -> list[bytes]:
+        """The earliest keys that are due at `stamp`, in the order of their times and names; [] for none.
+
+        There may be more of them. The caller removes the record of each, or calls `park` or `set_aside`.
         """
-        expires = self._first()
-        return None if expires is None or expires > stamp else self._heap[0][1]
+        if self._earliest() > stamp:
+            return []
+        found = sorted([(expires, key) for key, expires in self._blocks[0].items() if expires <= stamp])
+        return [key for _, key in found]
 
-    def park(self) -> None:
-        """The key that `due` returned must not expire yet: leave it out up to `unpark`."""
-        self._parked.append(heappop(self._heap))
+    def due_by(self, stamp: int) -> set[bytes]:
+        """All keys that are due at `stamp`."""
+        blocks = self._blocks[: bisect_right(self._lows, stamp)]
+        return {key for block in blocks for key, expires in block.items() if expires <= stamp}
+
+    def park(self, key: bytes, expires: int) -> None:
+        """The key must not expire yet: leave it out up to `unpark`. It still counts for `next`."""
+        self._remove(key, expires)
+        self._parked[key] = expires
 
     def unpark(self) -> None:
         """Parked keys may expire, or be parked anew."""
-        for pair in self._parked:
-            heappush(self._heap, pair)
-        self._parked = []
+        self._bring_back(self._parked)
 
-    def set_aside(self) -> None:
-        """The key that `due` returned is not for this group to expire: it is not due until `bring_back`."""
-        self._aside.append(heappop(self._heap))
+    def set_aside(self, key: bytes, expires: int) -> None:
+        """The key is not for this group to expire: it is not due until `bring_back`."""
+        self._remove(key, expires)
+        self._aside[key] = expires
 
     def bring_back(self) -> None:
         """Keys that were set aside may be this group's now."""
-        for pair in self._aside:
-            heappush(self._heap, pair)
-        self._aside = []
+        self._bring_back(self._aside)
 
-    def _first(self) -> int | None:
-        heap = self._heap
-        while heap:
-            expires, key = heap[0]
-            if self._expiry_of(key) == expires:
-                return expires
-            heappop(heap)
-        return None
+    def _bring_back(self, held: dict[bytes, int]) -> None:
+        for key, expires in held.items():
+            self._add(key, expires)
+        held.clear()
 
-    def _expiry_of(self, key: bytes) -> int:
-        record = self._records.get(key)
-        return 0 if record is None else record.expires
+    def _earliest(self) -> int:
+        first = self._first
+        if first is None:
+            first = self._first = min(self._blocks[0].values(), default=NEVER)
+        return first
 
-    def _rebuild(self) -> None:
-        # A key that was given the same expiry twice has two equal pairs. The set drops one, so a rebuild
-        # leaves at most one pair per key, and the next one is as many changes away as there are pairs.
-        self._heap = [pair for pair in set(self._heap) if self._expiry_of(pair[1]) == pair[0]]
-        heapify(self._heap)
+    def _add(self, key: bytes, expires: int) -> None:
+        at = bisect_right(self._lows, expires) - 1
+        block = self._blocks[at]
+        block[key] = expires
+        if self._first is not None and expires < self._first:
+            self._first = expires
+        size = len(block)
+        if size >= BLOCK_KEYS and not size & (size - 1):  # as it doubles: all its keys may be due at one time
+            self._split(at)
+
+    def _remove(self, key: bytes, expires: int) -> None:
+        at = bisect_right(self._lows, expires) - 1
+        block = self._blocks[at]
+        if block.pop(key, None) is None:
+            if self._parked.pop(key, None) is None:
+                self._aside.pop(key, None)
+            return
+        if expires == self._first:
+            self._first = None
+        if len(block) < SMALL_KEYS:
+            self._join(at - 1)
+            self._join(at)
+
+    def _split(self, at: int) -> None:
+        """Divide a block in the middle of its times, if it has several."""
+        block = self._blocks[at]
+        times = sorted(block.values())
+        middle = times[len(times) // 2]
+        if middle == times[0]:
+            middle += 1
+        if middle <= times[-1]:
+            later = untracked({key: expires for key, expires in block.items() if expires >= middle})
+            self._blocks[at] = untracked({key: each for key, each in block.items() if each < middle})
+            self._blocks.insert(at + 1, later)
+            self._lows.insert(at + 1, middle)
+
+    def _join(self, at: int) -> None:
+        """Make one block of two neighbours, if they exist and have few keys."""
+        if 0 <= at < len(self._blocks) - 1:
+            block, later = self._blocks[at], self._blocks[at + 1]
+            if block and later and len(block) + len(later) > JOINED_KEYS:
+                return
+            if block:
+                block.update(later)
+            else:
+                self._blocks[at] = later
+            del self._blocks[at + 1], self._lows[at + 1]

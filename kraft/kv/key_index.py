@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 from kraft.kv.garbage import Garbage
+from kraft.untracked import untracked
 
 POSITION_BITS = 48  # so that every client holds a position exactly, also as a double
 END = 1 << POSITION_BITS  # after the last position
@@ -36,7 +37,7 @@ class KeyIndex:
     def __init__(self, expected: int = 0) -> None:
         """`expected` is the number of keys that will be added soon."""
         self._level = min(LEVEL_MAX, (expected // BUCKET_KEYS).bit_length())
-        self._buckets: list[tuple[bytes, ...]] = [()] * (1 << self._level)
+        self._buckets: list[tuple[bytes, ...]] = untracked([()] * (1 << self._level))
         self._keys = 0
         self._walks: list[Walk] = []
         self._garbage: Garbage | None = None  # where the buckets go when the last walk has ended
@@ -56,7 +57,7 @@ class KeyIndex:
         bucket = self._buckets[place]
         if key in bucket:
             return False
-        self._buckets[place] = (*bucket, key)
+        self._buckets[place] = untracked((*bucket, key))
         self._keys += 1
         if self._walks:
             self._report(key, hash_, gone=False)
@@ -75,7 +76,7 @@ class KeyIndex:
                 place -= half
             bucket = buckets[place]
             if key not in bucket:
-                buckets[place] = (*bucket, key)
+                buckets[place] = untracked((*bucket, key))
                 added += 1
         self._keys += added
 
@@ -87,7 +88,7 @@ class KeyIndex:
         if key not in bucket:
             return False
         at = bucket.index(key)
-        self._buckets[place] = bucket[:at] + bucket[at + 1 :]
+        self._buckets[place] = untracked(bucket[:at] + bucket[at + 1 :])
         self._keys -= 1
         if self._walks:
             self._report(key, hash_, gone=True)
@@ -152,15 +153,16 @@ class KeyIndex:
         move: list[bytes] = []
         for key in self._buckets[place]:
             (move if _hash(key) & bit else stay).append(key)
-        self._buckets[place] = tuple(stay)
-        self._buckets.append(tuple(move))
+        self._buckets[place] = untracked(tuple(stay))
+        self._buckets.append(untracked(tuple(move)))
         self._level = len(self._buckets).bit_length() - 1
 
     def _merge(self) -> None:
         """Undo the last split."""
         keys = self._buckets.pop()
         self._level = len(self._buckets).bit_length() - 1
-        self._buckets[len(self._buckets) - (1 << self._level)] += keys
+        place = len(self._buckets) - (1 << self._level)
+        self._buckets[place] = untracked(self._buckets[place] + keys)
 
     def _report(self, key: bytes, hash_: int, *, gone: bool) -> None:
         position = _reversed(hash_)

@@ -32,6 +32,7 @@ from kraft.kv.slot_index import SlotIndex
 from kraft.kv.slots import SlotTable
 from kraft.kv.transaction_index import TransactionIndex
 from kraft.kv.values import Value, type_of
+from kraft.untracked import untracked
 
 INDEXED_KEYS = 128  # in one step of building the index: 0.4 ms
 MERGED_KEYS = 512
@@ -66,11 +67,11 @@ class Keyspace:
     )
 
     def __init__(self) -> None:
-        self.records: MutableMapping[bytes, Record] = {}
+        self.records: MutableMapping[bytes, Record] = untracked({})
         self._changes: Changes = {}  # since they were last taken; None for a removed key
         self._noted: NotedKeys | None = None
         self.bytes = 0  # approximate memory of all records
-        self.due = DueTimes(self.records)
+        self.due = DueTimes()
         self.cleared = False
         self.garbage = Garbage()
         self.removals = Removals()
@@ -180,15 +181,15 @@ class Keyspace:
         """
         count = 0
         transactions, slots = self.transactions, self.slots
-        while (key := self.due.due(stamp)) is not None:
-            if transactions.prepared and transactions.locks.holds(key):
-                self.due.park()
-                continue
-            if slots is not None and not slots.owns(key):
-                self.due.set_aside()
-                continue
-            self.remove(key)
-            count += 1
+        while due := self.due.due(stamp):
+            for key in due:
+                if transactions.prepared and transactions.locks.holds(key):
+                    self.due.park(key, self.records[key].expires)
+                elif slots is not None and not slots.owns(key):
+                    self.due.set_aside(key, self.records[key].expires)
+                else:
+                    self.remove(key)
+                    count += 1
         return count
 
     def release(self, transaction: bytes) -> None:
@@ -208,11 +209,11 @@ class Keyspace:
         self._indexes = {type(index): type(index)() for index in self._indexed}
         self._indexed = tuple(self._indexes.values())
         self.garbage.add(self._changes, CHANGE_BYTES * len(self._changes))
-        self.garbage.add(self.due.discarded(), 0)  # counted with the records
-        self.records, self._changes, self.bytes = {}, noting(self._noted, {}), 0
+        self.due.discard(self.garbage)
+        self.records, self._changes, self.bytes = untracked({}), noting(self._noted, {}), 0
         if self._noted is not None:
             self._noted.cleared = True
-        self.due = DueTimes(self.records)
+        self.due = DueTimes()
         self.cleared = True
 
     @property
@@ -243,7 +244,7 @@ class Keyspace:
         self._indexed = (*self._indexed, index)
         base: Any = self.records
         layers = LayeredRecords(base)
-        self._hold(layers)
+        self.records = layers
         rows = iter(base.items())
         while piece := list(islice(rows, INDEXED_KEYS)):
             index.fill([key for key, record in piece if record is not None])
@@ -255,7 +256,7 @@ class Keyspace:
             yield
             if index not in self._indexed:
                 return
-        self._hold(base)
+        self.records = base
         self._indexes[kind] = index
 
     def drop_index(self, kind: IndexType) -> None:
@@ -265,10 +266,6 @@ class Keyspace:
             index.discard(self.garbage)
             self._indexed = tuple(each for each in self._indexed if each is not index)
 
-    def _hold(self, records: MutableMapping[bytes, Record]) -> None:
-        self.records = records
-        self.due.follow(records)
-
     def load(self, rows: Iterable[tuple[bytes, bytes, int, int]], size: int | None = None) -> int:
         """Fill an empty keyspace with (key, value, revision, expiry) rows; none of them counts as a change.
 
@@ -277,16 +274,17 @@ class Keyspace:
         """
         records = self.records
         checks = 0
-        expiring = []
+        expiring, times = [], []
         for key, value, revision, expires in rows:  # a million times at startup: no needless call
             records[key] = Record(key, value, revision, expires)
             checks += adler32(value, adler32(key, (revision + 3 * expires) % ADLER_BASE))
             if expires:
-                expiring.append((expires, key))
+                expiring.append(key)
+                times.append(expires)
         if size is None:
             size = sum([len(key) + len(record.value) for key, record in records.items()])
         self.bytes = size + RECORD_OVERHEAD_BYTES * len(records) + EXPIRY_OVERHEAD_BYTES * len(expiring)
-        self.due.fill(expiring)
+        self.due.load(expiring, times)
         return checks
 
     def take_changes(self) -> dict[bytes, Record | None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from kraft.kv.garbage import Garbage
+from kraft.untracked import untracked
 
 
 class LayeredRecords(MutableMapping[bytes, Any]):
@@ -20,9 +21,9 @@ class LayeredRecords(MutableMapping[bytes, Any]):
 
     def __init__(self, base: dict[bytes, Any]) -> None:
         self.base = base  # None for a removed key
-        self._added: dict[bytes, Any] = {}
+        self._added: dict[bytes, Any] = untracked({})
         self._present = len(base)
-        self._removed: list[bytes] = []
+        self._removed: list[bytes] = untracked([])
 
     def __getitem__(self, key: bytes) -> Any:
         record = self.base.get(key)

@@ -17,6 +17,7 @@ from kraft.kv.record import (
     Record,
     row_sum,
 )
+from kraft.untracked import untracked
 
 
 class LedgerKind(IntEnum):
@@ -49,12 +50,12 @@ class Ledger:
     __slots__ = ("_changes", "_due", "_noted", "counts", "rows", "sizes")
 
     def __init__(self) -> None:
-        self.rows: dict[bytes, Record] = {}
+        self.rows: dict[bytes, Record] = untracked({})
         self.counts = [0] * _KINDS
         self.sizes = [0] * _KINDS
         self._changes: Changes = {}
         self._noted: NotedKeys | None = None
-        self._due = DueTimes(self.rows)
+        self._due = DueTimes()
 
     def get(self, kind: LedgerKind, name: bytes) -> Record | None:
         """The row of that name, None when there is none."""
@@ -75,22 +76,24 @@ class Ledger:
     def forget(self, stamp: int, most: int) -> int:
         """Drop rows whose time has come at `stamp`, at most so many. Returns how many those were."""
         count = 0
-        while count < most and (key := self._due.due(stamp)) is not None:
-            self._remove(key)
-            count += 1
+        while count < most and (due := self._due.due(stamp)):
+            for key in due[: most - count]:
+                self._remove(key)
+                count += 1
         return count
 
     def load(self, rows: Iterable[tuple[bytes, bytes, int, int]]) -> int:
         """Fill an empty ledger; none of the rows counts as a change. Returns the sum of their `row_sum`."""
         checks = 0
-        expiring = []
+        keys, times = [], []
         for key, data, revision, expires in rows:
             row = self.rows[key] = Record(key, data, revision, expires)
             self._count(row, 1)
             checks += row_sum(key, data, revision, expires)
             if expires:
-                expiring.append((expires, key))
-        self._due.fill(expiring)
+                keys.append(key)
+                times.append(expires)
+        self._due.load(keys, times)
         return checks
 
     def take_changes(self) -> dict[bytes, Record | None]:

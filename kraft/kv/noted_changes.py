@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from kraft.kv.record import Record
+from kraft.untracked import untracked
 
 Changes = dict[bytes, Record | None]
 """What keys, or rows of the ledger, hold now, None for removed ones."""
@@ -43,5 +44,7 @@ class NotedChanges(Changes):
 def noting(noted: NotedKeys | None, changes: Changes) -> Changes:
     """The same changes, noted from here on, or not any more."""
     if noted is not None:
-        return NotedChanges(noted, changes)
-    return changes if type(changes) is dict else dict(changes)
+        changes = NotedChanges(noted, changes)
+    elif type(changes) is not dict:
+        changes = dict(changes)
+    return untracked(changes)

@@ -10,8 +10,8 @@ from kraft.kv.values import Value
 # (24 for the entry and 4 for the index at a fill of 1/3 to 2/3), two bytes objects of 33 rounded up to 16
 # (41 each on average), the record 48, its revision 32.
 RECORD_OVERHEAD_BYTES = 207
-# An expiry: the integer 32, the pair in the heap 72, its place in the list 8, and as much again for a
-# garbage pair.
+# An expiry: the integer 32, and its place in the index of due times 40 to 85. That index once took twice as
+# much; the number stays, because all members of a cluster must count alike, whatever their versions.
 EXPIRY_OVERHEAD_BYTES = 192
 # A change that no checkpoint has taken yet: a slot of its dictionary, which holds as many bytes as one of
 # the records, and up to half as much again while that grows.

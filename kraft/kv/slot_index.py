@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from kraft.kv.garbage import Garbage
 from kraft.kv.key_index import KeyIndex, Walk
 from kraft.kv.slots import SLOTS, slot_of
+from kraft.untracked import untracked
 
 SMALL_KEYS = 128  # of a slot without an index of its own: to replace them takes 1 us
 POINTER_BYTES = 8  # of one key
@@ -25,7 +26,7 @@ class SlotIndex:
     __slots__ = ("_keys", "_large", "_slots")
 
     def __init__(self, _expected: int = 0) -> None:
-        self._slots: list[Keys] = [()] * SLOTS
+        self._slots: list[Keys] = untracked([()] * SLOTS)
         self._large: dict[int, KeyIndex] = {}  # by slot
         self._keys = 0
 
@@ -46,7 +47,7 @@ class SlotIndex:
             self._keys += keys.add(key)
         elif key not in keys:
             self._keys += 1
-            self._slots[slot] = (*keys, key)
+            self._slots[slot] = untracked((*keys, key))
             if len(keys) >= SMALL_KEYS:
                 self._slots[slot] = self._large[slot] = KeyIndex()
                 self._large[slot].fill((*keys, key))
@@ -64,7 +65,7 @@ class SlotIndex:
             self._keys -= keys.remove(key)
         elif key in keys:
             at = keys.index(key)
-            self._slots[slot] = keys[:at] + keys[at + 1 :]
+            self._slots[slot] = untracked(keys[:at] + keys[at + 1 :])
             self._keys -= 1
 
     def count(self, first: int, last: int) -> int:

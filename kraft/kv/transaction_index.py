@@ -9,12 +9,12 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from kraft.kv.commands.transaction import NUMBER_BYTES, TransactionId, transaction_name
-from kraft.kv.due_times import GARBAGE_MIN
 from kraft.kv.footprint import Footprint
 from kraft.kv.ledger import Ledger, LedgerKind
 from kraft.kv.lock_table import LockTable
 
 HOLD_BYTES = 1000  # of a transaction in memory, beside its rows
+FORGOTTEN_MIN = 64  # so few names that are not finished any more are not worth a look at all of them
 LOCK_BYTES = 400  # of a lock: two slots of dictionaries, a name, and a set
 
 
@@ -90,7 +90,7 @@ class TransactionIndex:
 
     def prune(self, ledger: Ledger) -> None:
         """Let go of what log time has removed from `ledger`, when that is more than what is there."""
-        if self._remembered > 2 * ledger.counts[LedgerKind.FINISHED] + GARBAGE_MIN:
+        if self._remembered > 2 * ledger.counts[LedgerKind.FINISHED] + FORGOTTEN_MIN:
             names = [
                 transaction_name(session, number)
                 for session, numbers in self._numbers.items()

@@ -204,8 +204,8 @@ MOVE_MUTATIONS = (
     _plant(
         "hidden and frozen keys expire",
         "keyspace",
-        "            if slots is not None and not slots.owns(key):",
-        "            if False:",
+        "                elif slots is not None and not slots.owns(key):",
+        "                elif False:",
         "source and receiver count different keys, and the move never ends",
     ),
     _plant(
@@ -408,7 +408,7 @@ MOVER_MUTATIONS = (
         Mutation(
             "a key that comes is left out of the index by slots",
             "kraft/kv/slot_index.py",
-            "            self._slots[slot] = (*keys, key)\n",
+            "            self._slots[slot] = untracked((*keys, key))\n",
             "",
             "its slot moves without it",
         ),

@@ -21,10 +21,10 @@ from kraft.kv.commands import (
     Watched,
 )
 from kraft.kv.commands.transaction import LIFE_MS
-from kraft.kv.due_times import GARBAGE_MIN
 from kraft.kv.machine import Machine
 from kraft.kv.replies import CommandFailure, encode_replies
 from kraft.kv.scripts import script_source
+from kraft.kv.transaction_index import FORGOTTEN_MIN
 from kraft.kv.transaction_reply import (
     StepOutcome as Outcome,
 )
@@ -466,5 +466,5 @@ def test_memory_follows_what_is_open(machine):
         start = NOW + 1000 * session
         prepare(machine, t(1, start, name), Put(b"a", b""), stamp=start)
         resolve(machine, t(1, start, name), stamp=start)
-    assert len(index._numbers) <= 2 * kinds(machine)[2] + GARBAGE_MIN < 250
+    assert len(index._numbers) <= 2 * kinds(machine)[2] + FORGOTTEN_MIN < 250
     assert {number for numbers in index._numbers.values() for number in numbers} == {1}

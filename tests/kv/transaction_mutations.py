@@ -187,8 +187,8 @@ TRANSACTION_MUTATIONS = (
     _plant(
         "a locked key expires",
         "keyspace",
-        "            if transactions.prepared and transactions.locks.holds(key):",
-        "            if False:",
+        "                if transactions.prepared and transactions.locks.holds(key):",
+        "                if False:",
         "a value that the transaction rests on goes before it commits",
     ),
     _plant(

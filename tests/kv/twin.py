@@ -19,7 +19,6 @@ from kraft.kv.commands import (
     Overflow,
     Set,
 )
-from kraft.kv.due_times import GARBAGE_MIN
 from kraft.kv.record import EXPIRY_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 from kraft.kv.replies import CommandFailure
 
@@ -430,4 +429,3 @@ def check_state(machine, twin):
     assert space.due.live == len(expiries)
     contents = sum(len(key) + len(value) + RECORD_OVERHEAD_BYTES for key, (value, _, _) in twin.data.items())
     assert space.bytes == contents + EXPIRY_OVERHEAD_BYTES * len(expiries)
-    assert len(space.due) <= 2 * len(expiries) + GARBAGE_MIN

@@ -38,9 +38,10 @@ MACHINE_MUTATIONS = (
     Mutation(
         "a key that expires was never there",
         "kraft/kv/keyspace.py",
-        "            self.remove(key)\n            count += 1",
-        "            self.removals, kept = Removals(), self.removals\n            self.remove(key)\n"
-        "            self.removals = kept\n            count += 1",
+        "                    self.remove(key)\n                    count += 1",
+        "                    self.removals, kept = Removals(), self.removals\n"
+        "                    self.remove(key)\n                    self.removals = kept\n"
+        "                    count += 1",
         "an expiry is a removal as well",
         200,
     ),

@@ -19,7 +19,9 @@ PIECE = 1_000  # keys of one MSET
 VALUE = b"v" * 100
 REST_SECONDS = 2.0  # virtual, after each command: what it leaves to be done is part of it
 
+_PAIRS = [word for number in range(1000) for word in (f"key:{number:012}", "v")]
 COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("MSETEX", "1000", *_PAIRS, "EX", "10000"),
     ("DBSIZE",),
     ("SCAN", "0", "COUNT", "1000000"),  # the first one builds the index
     ("SCAN", "0", "MATCH", "*9", "COUNT", "1000000"),

@@ -16,6 +16,7 @@ from kraft.raft.membership import configuration
 from kraft.raft.membership.configuration import Base
 from kraft.raft.messages import Entry, EntryKind
 from kraft.raft.ports import Restored
+from kraft.untracked import untracked
 
 # What an entry costs in addition to its data, in memory and roughly on the wire: bounds in bytes must hold
 # for entries without data as well.
@@ -82,9 +83,9 @@ class Log:
             self._dropped_stamp = base.stamp
         else:
             self._dropped_stamp = tail[0].stamp if tail else restored.last_stamp
-        self._entries: list[Entry] = list(tail)
+        self._entries: list[Entry] = untracked(list(tail))
         self._dropped_bytes = 0
-        self._ends: list[int] = []  # running total of bytes up to the end of each tail entry
+        self._ends: list[int] = untracked([])  # running total of bytes up to the end of each tail entry
         total = 0
         for entry in tail:
             total += entry_bytes(entry)
