@@ -11,10 +11,11 @@ from kraft.node.ports import Clock
 TURN_SECONDS = 0.002  # of steps in one turn
 TURN_STEPS = 64  # the same where a clock stands still during a turn
 PAUSE_SECONDS = 0.001  # between two turns: more requests arrive meanwhile, and are served together
+LONG = object()  # what steps yield before one that takes some milliseconds: a turn begins with it
 
 
 class Background:
-    """Iterators that do one step, of less than a millisecond, whenever they are advanced."""
+    """Iterators that do one step, of less than a millisecond if not `LONG`, whenever they are advanced."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -34,7 +35,11 @@ class Background:
         try:
             for _ in range(TURN_STEPS):
                 steps = waiting.popleft()
-                if next(steps, self) is not self:
+                step = next(steps, self)
+                if step is LONG:
+                    waiting.appendleft(steps)
+                    break
+                if step is not self:
                     waiting.append(steps)
                 if not waiting or clock.seconds() >= until:
                     break

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from kraft.host.background import Background
+from kraft.host.background import LONG, Background
 from kraft.host.group.group import Group
 from kraft.host.hibernation import Hibernation
 from kraft.kv.garbage import Garbage
@@ -47,9 +47,8 @@ class DataMemory:
         self.bytes = held
         self.leader_full = leader is not None and leader.memory_full
 
-    def _freed(self, garbage: Garbage) -> Iterator[None]:
+    def _freed(self, garbage: Garbage) -> Iterator[object]:
         """The steps that free it."""
         while garbage:
-            garbage.free(FREED_KEYS)
-            yield
+            yield LONG if garbage.free(FREED_KEYS) else None
         self._freeing.remove(garbage)

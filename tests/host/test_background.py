@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kraft.host.background import PAUSE_SECONDS, Background
+from kraft.host.background import LONG, PAUSE_SECONDS, Background
 from tests.host.fakes import Clock
 
 
@@ -23,6 +23,15 @@ class Work:
     def add_chain(self, length: int) -> None:
         """Add work that adds the same again, but shorter."""
         self.background.add(self._chain(length))
+
+    def add_long(self, name: str) -> None:
+        """Add work whose second step of three is long."""
+        self.background.add(self._long(name))
+
+    def _long(self, name: str) -> Iterator[object]:
+        for step in range(3):
+            self.done.append(f"{name}{step}")
+            yield LONG if step == 0 else None
 
     def _steps(self, name: str, steps: int, failing: int) -> Iterator[None]:
         for step in range(steps):
@@ -49,6 +58,16 @@ def test_the_steps_of_all_work_take_turns(work: Work) -> None:
     assert work.done == []
     work.clock.advance(1)
     assert work.done == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+def test_a_turn_begins_with_a_long_step(work: Work) -> None:
+    """It may take longer than a turn, so nothing comes before it."""
+    work.add("a")
+    work.add_long("b")
+    work.clock.advance(PAUSE_SECONDS)
+    assert work.done == ["a0", "b0"]
+    work.clock.advance(PAUSE_SECONDS)
+    assert work.done == ["a0", "b0", "b1", "a1", "b2", "a2"]
 
 
 def test_work_may_add_work(work: Work) -> None:

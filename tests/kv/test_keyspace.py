@@ -1,5 +1,6 @@
 """What a keyspace keeps for checkpoints, and how it is loaded from one."""
 
+from kraft.kv import garbage
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.record import row_sum
 
@@ -75,6 +76,16 @@ def test_a_flush_leaves_garbage_that_counts_as_memory_until_it_is_freed():
     assert keyspace.memory < before / 100
     assert keyspace.take_changes() == keyspace.records
     assert [len(keyspace), keyspace.get(b"new")] == [1, b"value"]
+
+
+def test_the_table_of_a_large_dictionary_is_freed_by_itself(monkeypatch):
+    """With a million keys that takes longer than a step."""
+    monkeypatch.setattr(garbage, "LARGE_KEYS", 1000)
+    waiting = garbage.Garbage()
+    waiting.add(dict.fromkeys(range(1500)), 100)
+    waiting.add(dict.fromkeys(range(700)), 100)
+    assert [waiting.free(1000) for _ in range(4)] == [False, False, True, False]
+    assert not waiting
 
 
 def test_changes_from_before_a_flush_are_not_given_back():

@@ -33,6 +33,7 @@ from kraft.storage.sqlite import (
 )
 from kraft.storage.state import header
 from kraft.storage.state.totals import Totals
+from kraft.untracked import untracked
 
 STATE_APPLICATION_ID = 0x6B726673  # "krfs" in the file's header
 SCHEMA_FOLDER = "schema_state"
@@ -290,12 +291,12 @@ def _pieces(changes: dict[bytes, Record | None], pause: Pause) -> Iterator[list[
     """The keys in their order, in pieces bounded in number and in bytes of values.
 
     They are sorted in short runs that are then merged: one sort of a million keys would hold Python's lock
-    for a second. The runs take eight bytes of memory a key.
+    for a second. The runs take eight bytes of memory a key, and each is freed at its end.
     """
     runs = []
     keys = iter(changes)
     while run := sorted(islice(keys, RUN_KEYS)):
-        runs.append(run)
+        runs.append(iter(untracked(run)))
         pause()
     piece: list[bytes] = []
     size = 0
