@@ -18,6 +18,7 @@ from kraft.backup.frames import explain, replace_file
 from kraft.kv.checkpoint import Checkpoint
 from kraft.raft.membership.configuration import Base, decode
 
+GROUPS_NAMED = 8  # in a text; of more of them it gives numbers
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 MANIFEST_BYTES_MAX = 64 << 20
@@ -112,9 +113,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def place(self) -> str:
-        """Where it stands, in words: the index of each group."""
+        """Where it stands, in words: the index of each group, if they are few."""
+        first = self.groups[0]
         if len(self.groups) == 1:
-            return f"index {self.groups[0].index}, revision {self.groups[0].revision}"
+            return f"index {first.index}, revision {first.revision}"
+        if len(self.groups) > GROUPS_NAMED:
+            return f"{len(self.groups)} groups, group {first.group} index {first.index}"
         return ", ".join(f"group {group.group} index {group.index}" for group in self.groups)
 
 

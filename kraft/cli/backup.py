@@ -13,7 +13,7 @@ from kraft.backup.archive import Archive, StoredImage, archives_in, check_name, 
 from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError
 from kraft.backup.image import verify, write_image
-from kraft.backup.manifest import MANIFEST_FILE, Manifest
+from kraft.backup.manifest import GROUPS_NAMED, MANIFEST_FILE, Manifest
 from kraft.backup.shipped_log import LogPosition
 from kraft.cli import arguments, servers
 from kraft.cli.failure import Failure, WrongUsage
@@ -285,10 +285,18 @@ def _show(
         if each is not None
     )
     shown: list[Block] = [line(Span(str(archive.folder), STRONG)), TextTable(COLUMNS, rows)]
-    for group, position in logs.items():
+    if len(logs) > GROUPS_NAMED:
+        group, least = min(logs.items(), key=lambda each: each[1].reaches_ms)
         shown.append(
-            line(f"group {group}: log shipped up to {position.index}, {when(position.reaches_ms)}", hang=2)
+            line(f"logs of {len(logs)} groups shipped, group {group} least: {when(least.reaches_ms)}", hang=2)
         )
+    else:
+        for group, position in logs.items():
+            shown.append(
+                line(
+                    f"group {group}: log shipped up to {position.index}, {when(position.reaches_ms)}", hang=2
+                )
+            )
     shown += [line(Span("damaged", BAD), f": {problem}", hang=2) for problem in problems]
     display().show(*shown, EMPTY)
 
@@ -319,8 +327,12 @@ def _verify(chosen: argparse.Namespace, source: Path, key: BackupKey | None) -> 
         display().show(
             line(Span("sound", GOOD), f": {manifest.name}, {manifest.keys} rows, {manifest.place}")
         )
-    for group, count in entries.items():
-        display().show(line(Span("sound", GOOD), f": {count} log entries of group {group} after it"))
+    if len(entries) > GROUPS_NAMED:
+        total = f"{sum(entries.values())} log entries of {len(entries)} groups"
+        display().show(line(Span("sound", GOOD), f": {total} after it"))
+    else:
+        for group, count in entries.items():
+            display().show(line(Span("sound", GOOD), f": {count} log entries of group {group} after it"))
     return 0
 
 

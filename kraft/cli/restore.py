@@ -11,6 +11,7 @@ from typing import Any
 from kraft.backup.archive import is_timed
 from kraft.backup.backup_key import BackupKey
 from kraft.backup.errors import BackupError
+from kraft.backup.manifest import GROUPS_NAMED
 from kraft.cli.failure import Failure, WrongUsage
 from kraft.cli.object_store import local
 from kraft.cli.output.blocks import COMMAND, DIM, EMPTY, GOOD, STRONG, Line, Span, line
@@ -223,24 +224,16 @@ def _report(
         named = "" if is_timed(manifest.name) else "; it was given a name, which does not matter here"
         yield _labelled("", f"the newest image up to the moment{named}")
     yield _labelled("moment", str(moment))
-    for each in targets:
-        place = f"group {each.group}: " if len(targets) > 1 else ""
-        ends = f"{place}index {each.index}, {when(each.stamp_ms)}"
-        if identity is not None:
-            ends += f", revision {each.revision}, {each.keys} rows, sum {each.sum[:12]}"
-        elif moment.revision is not None:
-            ends = f"{place}at most index {each.index}: where the revision is shows when it is done"
-        elif len(targets) > 1:
-            ends = f"{place}at most index {each.index}, {when(each.stamp_ms)}"
-        yield _labelled("ends at", ends)
-        yield _labelled("", f"{each.entries} entries of the shipped log after {place_of(manifest, each)}")
-        if each.left_out:
-            yield _labelled("", f"without {each.left_out} more: a transaction over groups is not whole there")
+    if len(targets) > GROUPS_NAMED:
+        yield from _ends_of_many(targets, done=identity is not None)
+    else:
+        yield from _ends(backup, targets, done=identity is not None)
     yield _labelled("node", f"{target.id} in {target.directory}")
     yield _labelled("members", ", ".join(f"{id_} {address}" for id_, address in target.members))
-    if target.groups not in (None, len(targets)):
-        has = f"{len(targets)}, as in the backup: set cluster.groups, which is {target.groups}, to that"
-        yield _labelled("groups", has)
+    founded = manifest.founded_groups
+    if target.groups not in (None, founded, len(targets)):
+        has = f"{len(targets)}, as in the backup: set cluster.groups, which is {target.groups}, to "
+        yield _labelled("groups", has + ("that" if founded == len(targets) else str(founded)))
     yield EMPTY
     if identity is None:
         yield line("everything was read and is sound; nothing was changed: repeat it with --yes")
@@ -259,6 +252,38 @@ def _report(
     else:
         yield line(f"next: start {target.id}; other nodes join with cluster.standby: true and kraft add")
         yield line("  ", Span(target.start, COMMAND))
+
+
+def _ends(backup: Restoration, targets: Sequence[GroupTarget], *, done: bool) -> Iterator[Line]:
+    """Where each group ends."""
+    manifest, moment = backup.manifest, backup.moment
+    for each in targets:
+        place = f"group {each.group}: " if len(targets) > 1 else ""
+        ends = f"{place}index {each.index}, {when(each.stamp_ms)}"
+        if done:
+            ends += f", revision {each.revision}, {each.keys} rows, sum {each.sum[:12]}"
+        elif moment.revision is not None:
+            ends = f"{place}at most index {each.index}: where the revision is shows when it is done"
+        elif len(targets) > 1:
+            ends = f"{place}at most index {each.index}, {when(each.stamp_ms)}"
+        yield _labelled("ends at", ends)
+        yield _labelled("", f"{each.entries} entries of the shipped log after {place_of(manifest, each)}")
+        if each.left_out:
+            yield _labelled("", f"without {each.left_out} more: a transaction over groups is not whole there")
+
+
+def _ends_of_many(targets: Sequence[GroupTarget], *, done: bool) -> Iterator[Line]:
+    """Where the groups end, in numbers."""
+    stamps = [each.stamp_ms for each in targets]
+    most, rows = ("", f", {sum(each.keys for each in targets)} rows") if done else ("at most ", "")
+    yield _labelled(
+        "ends at", f"{len(targets)} groups: {most}{when(min(stamps))} to {when(max(stamps))}{rows}"
+    )
+    entries = sum(each.entries for each in targets)
+    yield _labelled("", f"{entries} entries of the shipped logs after the image; --json names the groups")
+    if left_out := [each.left_out for each in targets if each.left_out]:
+        groups = f"in {len(left_out)} groups: transactions over groups are not whole there"
+        yield _labelled("", f"without {sum(left_out)} more {groups}")
 
 
 def place_of(manifest: Any, target: GroupTarget) -> str:

@@ -3,12 +3,17 @@
 import fcntl
 import shutil
 
+import msgspec
 import pytest
 
 from kraft.backup.archive import Archive
 from kraft.backup.image import write_image
+from kraft.backup.manifest import GROUPS_NAMED
+from kraft.backup.shipped_log import LogPosition
 from kraft.cli import restore
 from kraft.cli.main import main
+from kraft.host.membership.formation import cluster_id
+from kraft.moment import when
 from kraft.storage.offline import restoration
 from tests.backup.sources import CLUSTER, FakeSource, Twin, backed_up, history, make_image
 
@@ -117,20 +122,69 @@ def test_an_image_that_was_not_named_is_the_newest_one(tmp_path, backup, capsys)
     assert "the newest image" not in capsys.readouterr().out
 
 
-def test_another_number_of_groups_than_in_the_file(tmp_path, capsys):
-    """The backup decides, and the first look says so."""
-    write_groups(tmp_path / "backup", 2)
+@pytest.mark.parametrize(
+    ("founded", "in_file", "told"), [(2, 3, "which is 3, to that"), (1, 3, "which is 3, to 1"), (1, 1, "")]
+)
+def test_another_number_of_groups_than_in_the_file(tmp_path, capsys, founded, in_file, told):
+    """The backup decides, and the first look says so. What counts is the number at the beginning."""
+    write_groups(tmp_path / "backup", 2, founded)
     file = tmp_path / "K1.yaml"
-    file.write_text(f"node: {{id: K1, data: {tmp_path}/data}}\ncluster: {{groups: 3}}\n")
+    file.write_text(f"node: {{id: K1, data: {tmp_path}/data}}\ncluster: {{groups: {in_file}}}\n")
     assert main(["restore", str(tmp_path / "backup"), "--config", str(file)]) == 0
-    assert "2, as in the backup: set cluster.groups, which is 3, to that" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert (
+        f"2, as in the backup: set cluster.groups, {told}\n" in shown
+        if told
+        else "cluster.groups" not in shown
+    )
     assert not (tmp_path / "data").exists()
 
 
-def write_groups(directory, groups):
+def test_of_many_groups_numbers_are_shown(tmp_path, capsys):
+    """A cluster may have a thousand groups: `--json` names each."""
+    groups = GROUPS_NAMED + 1
+    write_groups(tmp_path / "backup", groups)
+    archive, entries = Archive(tmp_path / "backup" / FOLDER, None), history(1, 30)
+    for group in range(groups):
+        log = archive.shipped_log(CLUSTER, group)
+        log.begin(LogPosition(10 + group, 2, entries[9 + group].stamp))
+        log.append(entries[10 + group : 20 + group])
+        log.close()
+    assert main(["backup", "list", str(tmp_path / "backup")]) == 0
+    listed = capsys.readouterr().out
+    assert "9 groups, group 0 index 10" in listed
+    assert f"logs of 9 groups shipped, group 0 least: {when(entries[19].stamp)}" in listed
+    assert main(["backup", "verify", str(tmp_path / "backup")]) == 0
+    assert "sound: 90 log entries of 9 groups after it" in capsys.readouterr().out
+    words = ["restore", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "data"), "--id", "K1"]
+    ends = f"{when(entries[19].stamp)} to {when(entries[27].stamp)}"
+    for options, told in (([], f"at most {ends}"), (["--yes"], f"{ends}, 225 rows")):
+        assert main([*words, *options]) == 0
+        shown = capsys.readouterr().out
+        assert f"9 groups: {told}\n" in shown
+        assert "90 entries of the shipped logs after the image; --json names the groups" in shown
+
+
+def test_the_progress_of_a_restore_is_that_of_all_groups(tmp_path):
+    write_groups(tmp_path / "backup", 3)
+    told: list[tuple[int, int]] = []
+    backup = restoration.open_backup(str(tmp_path / "backup"), None, None)
+    founders = restoration.founders_of([("K1", "127.0.0.1:10001")], "token", backup.manifest)
+    restoration.restore(
+        backup, str(tmp_path / "data"), "K1", founders, cluster_id, lambda *each: told.append(each)
+    )
+    total = sum(group.size for group in backup.manifest.groups)
+    assert {of for _, of in told} == {total}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[0][0] < told[-1][0] == total
+
+
+def write_groups(directory, groups, founded=0):
     twins = [Twin().apply(history(1, 10 + group)) for group in range(groups)]
     (directory / FOLDER).mkdir(parents=True)
-    return write_image(FakeSource(*twins), directory / FOLDER, "image", None)
+    source = FakeSource(*twins)
+    source.head = msgspec.structs.replace(source.head, founded=founded or groups)
+    return write_image(source, directory / FOLDER, "image", None)
 
 
 @pytest.mark.parametrize(

@@ -344,16 +344,22 @@ def test_what_a_follower_reports_reaches_a_leader_that_hibernates(cluster):
     assert all(leader.consistency.equal(id_) for id_ in ("K1", "K2", "K3"))
 
 
-def test_a_group_hibernates_while_its_checkpoint_is_being_written(cluster):
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_group_hibernates_while_its_checkpoint_is_being_written(cluster, awaited):
     """In an image of many groups most of them wait for the others: ticked, they would take all of the CPU."""
     leader, replicas = cluster.leaders(3)[0], cluster.replicas(3)
     assert cluster.put("K1", 3) == ["OK"]
     for replica in replicas.values():
         replica.checkpoints._disk = LateDisk(replica.checkpoints._disk, cluster.host("K1")._clock, 4.0)
-    replicas[leader].log_marker()
+    outcomes: list[object] = []
+    if awaited:
+        assert replicas[leader].take_checkpoint(outcomes.append)
+    else:
+        replicas[leader].log_marker()
     assert cluster.run(1, lambda: all(replica.checkpoints.busy for replica in replicas.values()))
     assert cluster.run(1, partial(cluster.asleep, [3]))
     assert cluster.run(5, lambda: all(map(replicas[leader].consistency.equal, replicas)))
+    assert len(outcomes) == awaited
     assert cluster.run(1, partial(cluster.asleep, [3]))
 
 

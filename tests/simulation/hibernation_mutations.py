@@ -124,8 +124,8 @@ HIBERNATION_MUTATIONS = (
     _plant(
         "a group whose checkpoint is being written does not hibernate",
         "kraft/host/group/stillness.py",
-        "and not (checkpoints.awaited or ",
-        "and not (checkpoints.busy or checkpoints.awaited or ",
+        "and (checkpoints.busy or not checkpoints.awaited)",
+        "and not (checkpoints.busy or checkpoints.awaited)",
         "a node does not tick all groups while it writes an image of them",
     ),
     _plant(

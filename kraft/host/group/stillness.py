@@ -18,7 +18,8 @@ def is_still(group: Group) -> bool:
         and not (space.transactions.prepared or space.transactions.decisions or space.garbage)
         and not (state.switching or group.sender.active or group.receiver.active)
         and not (group.membership.active or group.consistency.awaited)
-        and not (checkpoints.awaited or group.marker_waits or group.log_cut.is_due)
+        and (checkpoints.busy or not checkpoints.awaited)
+        and not (group.marker_waits or group.log_cut.is_due)
     )
 
 

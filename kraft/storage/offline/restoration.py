@@ -213,12 +213,13 @@ def restore(
         for path in node_files(directory):
             if path.name != LOCK_FILE:
                 path.unlink()
-        writers = {each.group: _Group(backup, each, files, settings, report) for each in groups}
+        progress = _Progress(sum(each.size for each in groups), report)
+        writers = {each.group: _Group(backup, each, files, settings, progress) for each in groups}
 
         def begin(group: int) -> LogReplay:
             if backup.moment.revision is not None:
                 raise BackupError(f"{backup.folder}: {GROWN}")
-            writers[group] = _Group(backup, created_image(group), files, settings, report)
+            writers[group] = _Group(backup, created_image(group), files, settings, progress)
             return writers[group].replay
 
         replay({group: each.replay for group, each in writers.items()}, founded, begin)
@@ -235,6 +236,20 @@ def restore(
     return identity, tuple(target for _, target in restored)
 
 
+class _Progress:
+    """How many bytes of all groups are read; `report` is told."""
+
+    def __init__(self, total: int, report: Report) -> None:
+        self._done = 0
+        self._total = total
+        self._report = report
+
+    def add(self, size: int) -> None:
+        """So many more are read. Keys and values are counted in the total, rows are a little larger."""
+        self._done += size
+        self._report(min(self._done, self._total), self._total)
+
+
 class _Group:
     """The restore of one group. `replay` begins with the state of its image."""
 
@@ -244,16 +259,16 @@ class _Group:
         image: GroupImage,
         files: RealDirectory,
         settings: StorageSettings,
-        report: Report,
+        progress: "_Progress",
     ) -> None:
         self._backup = backup
         self._image = image
         self._folder = StateFolder(files, settings, vfs="", shared=True, read_only=False)
-        self.replay = LogReplay(backup, image, self._machine(report) if image.index else Machine())
+        self.replay = LogReplay(backup, image, self._machine(progress) if image.index else Machine())
 
-    def _machine(self, report: Report) -> Machine:
+    def _machine(self, progress: "_Progress") -> Machine:
         """The state of the image."""
-        received = self._received(report)
+        received = self._received(progress)
         checkpoint = received.checkpoint
         return Machine.restored(
             received.keyspace, checkpoint.base.stamp, checkpoint.revision, checkpoint.machine_version
@@ -281,19 +296,17 @@ class _Group:
         persist = Persist(0, HardState(last.term), None, (), last.index, base, STATE_NUMBER)
         return persist, target
 
-    def _received(self, report: Report) -> Received:
+    def _received(self, progress: "_Progress") -> Received:
         """The state of the image in a state file and in memory; it has the sum that the manifest promises."""
         image, backup = self._image, self._backup
         receiver = self._folder.receive(image.group, STATE_NUMBER, image.checkpoint)
         if receiver is None:
             raise NoSpace(f"{self._folder.place(image.group, STATE_NUMBER)}: the disk is full")
-        done = 0
         try:
             for path, data in images.group_pieces(backup.folder, backup.manifest, image, backup.key):
                 if wrong := receiver.write(data):
                     raise DamagedBackup(path, wrong)
-                done += len(data)
-                report(min(done, image.size), image.size)
+                progress.add(len(data))
             received = receiver.finish()
             if isinstance(received, str):
                 raise DamagedBackup(backup.folder, f"group {image.group}: {received}")
