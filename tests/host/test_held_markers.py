@@ -40,9 +40,9 @@ class Leaders:
             done(AdminRefused(NOT_HELD))
 
 
-def outcome(leaders):
+def outcome(leaders, groups=GROUPS):
     outcomes: list[object] = []
-    HeldMarkers(GROUPS, leaders.ask, count().__next__, leaders, outcomes.append).log()
+    HeldMarkers(groups, leaders.ask, count().__next__, leaders, outcomes.append).log()
     [found] = outcomes
     return found
 
@@ -51,6 +51,12 @@ def test_fast_groups_hold_for_a_moment():
     leaders = Leaders(seconds=0.01)
     assert outcome(leaders) == [[1, 1], [2, 1], [3, 1]]
     assert leaders.holds == [HOLD_MS]
+
+
+def test_many_groups_hold_for_longer_at_once():
+    leaders = Leaders(seconds=0.11)
+    assert len(outcome(leaders, 1000)) == 1000
+    assert leaders.holds == [HOLD_MS + 200]
 
 
 @pytest.mark.parametrize(("seconds", "hold"), [(0.03, 120), (0.11, 440), (0.3, HOLD_MS_MAX)])
