@@ -55,10 +55,10 @@ class ClientProtocol(Protocol):
         self.session.lost()
         for call in self.when_lost:
             call(self)
-        # The connection's buffers hang on a circle of references; cut it, or they wait for a full collection.
+        # Cut all circles of references: buffers may be large, and what is in a circle waits for a collection.
         self.when_lost.clear()
         self.transport = None
-        for name in ("dataReceived", "write", "_writer"):
+        for name in ("session", "dataReceived", "write", "_writer"):
             self.__dict__.pop(name, None)
 
     def readConnectionLost(self) -> None:

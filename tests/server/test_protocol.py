@@ -232,9 +232,9 @@ def test_a_lost_connection_leaves_nothing_for_the_garbage_collector(port: Port) 
     try:
         client = port.connect()
         client.run("PING")
-        transport = weakref.ref(client.transport)
+        left = [weakref.ref(each) for each in (client.transport, client.protocol, client.protocol.session)]
         client.lose()
         del client
-        assert transport() is None
+        assert [each() for each in left] == [None, None, None]
     finally:
         gc.enable()
