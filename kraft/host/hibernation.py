@@ -166,14 +166,17 @@ class Hibernation:
             and is_still(group)
             and machine.version >= self._version
             and not self._context.slots.is_moving(group.id, machine.keyspace)
-            and not (group.drained or state.fenced)
+            and not state.fenced  # the condition of this node is told by groups that are awake
             and not (group.raft.state.leads and self._leader_is_busy(group, now))
         )
 
     def _leader_is_busy(self, group: Group, now: float) -> bool:
-        """Whether time matters to the leader of a quiet group: for a key, a checkpoint or its clock."""
+        """Whether time matters to the leader of a quiet group: for a key, a checkpoint or its clock.
+
+        Or it is to lead no more, and waits for a successor.
+        """
         due, clock = group.state.machine.keyspace.due, group.requests.leader_clock
         expires = due.next() if due.live else None
         soon = clock.stamp() + 2000 * HIBERNATION_SECONDS  # log time may run a little fast
         expires_soon = expires is not None and expires <= soon
-        return expires_soon or not clock.is_steady or group.checkpoints.due(now)
+        return expires_soon or group.drained or not clock.is_steady or group.checkpoints.due(now)

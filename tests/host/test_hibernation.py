@@ -157,6 +157,20 @@ def test_a_group_stays_while_the_node_that_should_lead_it_is_drained(cluster):
     assert cluster.leaders(3) != ["K1"]
 
 
+def test_groups_of_a_drained_node_hibernate_once_others_lead_them(cluster):
+    """A drained node waits for its stop, maybe for long; the others know that it takes no leadership."""
+    assert cluster.run(60, cluster.spread)
+    outcomes: list[object] = []
+    cluster.host("K2").admin(admin.Drain(True), outcomes.append)
+    assert cluster.run(10, lambda: outcomes == ["OK"])
+    assert cluster.run(5, cluster.asleep)
+    cluster.run(2 * STEADY_SECONDS)
+    assert not any(cluster.leaders(group) == ["K2"] for group in range(GROUPS))
+    assert cluster.run(1, cluster.asleep)
+    cluster.host("K2").admin(admin.Drain(False), outcomes.append)
+    assert cluster.run(60, cluster.spread)
+
+
 def test_a_slow_node_hands_over_groups_that_hibernate(cluster):
     cluster.slow_down("K1")
     assert cluster.run(5, lambda: not any(cluster.leaders(group) == ["K1"] for group in range(GROUPS)))

@@ -151,4 +151,11 @@ HIBERNATION_MUTATIONS = (
         "an image costs each group one checkpoint",
         test="tests/host/test_held_markers.py",
     ),
+    _plant(
+        "no group of a drained node hibernates",
+        _FILE,
+        "            and not state.fenced  #",
+        "            and not (group.drained or state.fenced)  #",
+        "a drained node does not tick all groups until it is stopped",
+    ),
 )
