@@ -252,7 +252,9 @@ def set_pragma(connection: apsw.Connection, name: str, value: str | int, effect:
 
 def single(connection: apsw.Connection, query: str) -> Any:
     """The only value of a query that has one row; None when it has none."""
-    row = connection.execute(query).fetchone()
+    cursor = connection.execute(query)
+    row = cursor.fetchone()
+    cursor.close()  # at once: while a statement is open, no WAL checkpoint can cut the WAL
     return None if row is None else row[0]
 
 

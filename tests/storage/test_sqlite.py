@@ -103,3 +103,18 @@ def test_a_directory_that_cannot_hold_the_high_water_file_is_refused(tmp_path, d
 
     with pytest.raises(DirectoryUnusable, match="Is a directory"):
         database_at(tmp_path)
+
+
+def test_a_single_value_leaves_no_statement_open(connection):
+    """Whoever still refers to the cursor, such as a tool that looks at all objects of the process."""
+    kept = []
+
+    def cursor(of):
+        kept.append(apsw.Cursor(of))
+        return kept[-1]
+
+    connection.execute("CREATE TABLE numbers (number)")
+    connection.cursor_factory = cursor
+    assert single(connection, "PRAGMA freelist_count") == 0
+    assert len(kept) == 1
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
