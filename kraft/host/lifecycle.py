@@ -189,7 +189,7 @@ class Lifecycle:
     def _ended(self, reason: str) -> None:
         """The peer has had time to hear why: end, unless another member has accepted this node meanwhile."""
         self._ending = False
-        if not self._peers.formation.formed:
+        if not (self._writing or self._peers.formation.formed):
             self._context.fatal(reason)
 
     def greeted(self, hello: Hello) -> None:

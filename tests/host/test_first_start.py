@@ -78,6 +78,28 @@ def test_a_founder_that_a_member_disowns_goes_on_if_it_is_accepted_meanwhile(acc
     assert bool(trio.nodes["K1"].failures) != accepted
 
 
+def test_a_founder_that_a_member_disowns_goes_on_while_the_disk_notes_its_cluster():
+    """It was accepted a moment before, and its disk is slow."""
+    trio = cluster()
+    trio.nodes["K1"].start()
+    trio.nodes["K2"].start()
+    trio.run(1)
+    [first, second] = trio.processes()
+    others = tuple(m for m in second.host.peers.formation.members if m.id != "K1")
+    disowns = replace(first.host.peers.hello_of("K2"), cluster="c" * 32, members=others, current=others)
+    commits = []
+    first.host._lifecycle._context.disk.commit = lambda *arguments: commits.append(arguments)
+    trio.nodes["K3"].start()
+    assert trio.run(5, lambda: bool(commits))
+    assert "KRAFT ADD K1" in first.host.peer_receiver.check(disowns)
+    trio.run(1)
+    assert trio.nodes["K1"].process is first
+    assert not first.host.peers.formation.formed
+    [(_, durable)] = commits
+    durable(True)
+    assert first.host.peers.formation.formed
+
+
 def test_a_full_disk_delays_the_forming():
     one = cluster(nodes=1)
     one.start()
