@@ -8,6 +8,7 @@ from kraft.host.membership import invitations
 from kraft.host.placement.placer import INCOMING_MAX
 from kraft.kv import commands as kv
 from kraft.node import admin
+from kraft.node.errors import NoLeader, Uncertain
 from kraft.peerwire.messages import Invitation
 from kraft.raft.membership.replica_number import UNNUMBERED
 from tests.host.test_placement import NODES, ZONES, Placed
@@ -126,6 +127,65 @@ def test_a_node_gets_votes_if_all_members_are_to_vote_by_the_time_it_is_added(cl
     everyone = (*NODES, "K7")
     assert cluster.run(60, lambda: all(cluster.voters(group) == everyone for group in range(8)))
     assert cluster.run(20, lambda: not cluster.state.active)
+
+
+@pytest.mark.parametrize("part", ["_read", "write"])
+def test_a_node_that_was_added_too_late_gets_votes_though_group_0_has_no_leader_for_a_moment(
+    monkeypatch, part
+):
+    """If that lasts, nobody is told that all is done."""
+    cluster = Moving(groups=2, nodes=4)
+    before = cluster.state
+    cluster.place(0)
+    commands = cluster.host("K2")._placer.commands
+    owner = commands if part == "_read" else commands._requests
+    carry_out, failures = getattr(owner, part), [3]
+    answers: list[object] = []
+
+    def fail(*arguments):
+        failures[0] -= 1
+        if failures[0] < 0:
+            carry_out(*arguments)
+        else:
+            arguments[-1](NoLeader(0))
+
+    def added(_command, done, **_):
+        done("OK")
+
+    monkeypatch.setattr(owner, part, fail)
+    commands._admit(admin.Add("K5", "h:1"), before, added, answers.append)
+    assert cluster.run(3, lambda: answers == ["OK"])
+    assert cluster.state.settling
+    assert cluster.run(30, cluster.settled)
+    failures[0] = 1_000
+    commands._admit(admin.Add("K5", "h:1"), before, added, answers.append)
+    assert cluster.run(10, lambda: len(answers) == 2)
+    assert isinstance(answers[1], Uncertain)
+
+
+@pytest.mark.parametrize(("gap", "late"), [(0.0, 0.0), (0.1, 0.0), (2.0, 0.0), (0.1, 1.0), (0.1, 4.5)])
+def test_a_node_that_is_added_while_all_members_get_every_replica_gets_them_as_well(gap, late):
+    """The two commands meet `gap` seconds apart; or the node starts so `late` that all votes have moved."""
+    cluster = Moving(groups=2, nodes=4)
+    node = cluster.nodes["K5"]
+    node.stand_by()
+    commands = [("K2", admin.SetReplication(0)), ("K3", admin.Add("K5", node.address))]
+    answers: list[object] = []
+    if not late:
+        node.start()
+        cluster.run(1)
+    for asked, command in reversed(commands) if late else commands:
+        cluster.host(asked).admin(command, answers.append)
+        cluster.run(gap)
+    cluster.run(late)
+    if late:
+        assert cluster.state.active == (late < 3)
+        node.start()
+    assert cluster.run(20, lambda: answers == ["OK", "OK"])
+    everyone = ("K1", "K2", "K3", "K4", "K5")
+    assert cluster.run(60, lambda: [cluster.voters(0), cluster.voters(1)] == [everyone, everyone])
+    assert cluster.run(20, lambda: not cluster.state.active)
+    assert all(sorted(process.host.groups) == [0, 1] for process in cluster.processes())
 
 
 @pytest.mark.parametrize("down", [False, True])

@@ -83,8 +83,8 @@ PLACEMENT_MUTATIONS = (
     _plant(
         "a node is added without votes while all members get theirs back",
         "kraft/host/placement/placement_commands.py",
-        "        if state.active:\n            over()",
-        "        if True:\n            over()",
+        "if state is not None and state.active:",
+        "if True:",
         "it never votes, and has no replica but that of group 0",
     ),
     _plant(

@@ -31,7 +31,7 @@ from kraft.node.admin import (
     SetReplication,
     ShowReplication,
 )
-from kraft.node.errors import AdminRefused, Stopping, VersionTooLow
+from kraft.node.errors import AdminRefused, Stopping, Uncertain, VersionTooLow
 from kraft.node.ports import Clock
 from kraft.raft.membership.configuration import MEMBERS_MAX
 
@@ -221,14 +221,32 @@ class PlacementCommands:
         if isinstance(outcome, Exception):
             done(outcome)
         else:
-            self._read(0, partial(self._vote_everywhere, partial(done, outcome)))
+            until = self._clock.seconds() + TELL_SECONDS
+            self._read(0, partial(self._vote_everywhere, until, done))
 
-    def _vote_everywhere(self, over: Callable[[], None], seen: ReadOutcome) -> None:
-        state = saved_placement(seen.keyspace.ledger) if isinstance(seen, View) else self._view.state
-        if state.active:
-            over()
+    def _vote_everywhere(self, until: float, done: AdminDone, seen: ReadOutcome) -> None:
+        """Let all members vote unless the cluster places votes by now. It is tried `until` then."""
+        state = saved_placement(seen.keyspace.ledger) if isinstance(seen, View) else None
+        if state is not None and state.active:
+            done("OK")
+        elif isinstance(seen, Stopping) or self._clock.seconds() >= until:
+            done(Uncertain())
+        elif state is None:
+            self._look_again(until, done)
         else:
-            self._log(ChangePlacement(state.version, 0, settling=True), lambda _: over())
+            change = ChangePlacement(state.version, 0, settling=True)
+            self._log(change, partial(self._voting, until, done))
+
+    def _voting(self, until: float, done: AdminDone, outcome: AdminOutcome) -> None:
+        """Look again unless it is logged for certain that all members vote: once more does no harm."""
+        if outcome == "OK":
+            done("OK")
+        else:
+            self._look_again(until, done)
+
+    def _look_again(self, until: float, done: AdminDone) -> None:
+        again = partial(self._read, 0, partial(self._vote_everywhere, until, done))
+        self._clock.call_later(AGAIN_SECONDS, again)
 
     def _welcome(
         self, command: MembershipChange, proceed: Proceed, done: AdminDone, outcome: AdminOutcome
