@@ -197,12 +197,17 @@ def _blocks(members: Sequence[dict[str, object]], leader: str, leaders: Sequence
 
 
 def _half_removed(members: Sequence[dict[str, object]]) -> Iterator[Line]:
-    """Members that some groups have removed, and others have not. An older node does not tell."""
+    """Members that some groups have removed, and others have not. An older node does not tell.
+
+    A node that is to be a voter may be about to take the place of one.
+    """
+    joining = any(member.get("joining") for member in members)
+    unless = "If no other node takes its place: " if joining else "To end that: "
     for member in members:
         groups = member.get("removed_from")
         if isinstance(groups, list) and groups:
             named = words.groups([int(str(group)) for group in groups])
-            text = f" was removed from {named} and is still a member. To end that: "
+            text = f" was removed from {named} and is still a member. {unless}"
             yield line(Span(str(member["id"]), WARN), text, Span(f"kraft remove {member['id']}", COMMAND))
 
 

@@ -42,7 +42,7 @@ class MemberStatus:
     it leads none. `machine_version` is the highest that the member supports, 0 while it is not connected.
     `announced` is where it says that its peer port is, '' while it is not connected. Nodes of one `zone` may
     fail together. `removed_from` are the groups with a replica here that have removed the member for good: a
-    `KRAFT REMOVE` has not ended.
+    `KRAFT REMOVE` or `REPLACE` has not ended.
     """
 
     id: str

@@ -95,16 +95,19 @@ def _all(view: ClusterView) -> Iterator[Finding]:
 
 
 def _half_changed(view: ClusterView) -> Iterator[Finding]:
-    """A command that changed the members of some groups only. Where the cluster places votes, they differ."""
-    removed = any(member.removed_from for report in view.reports for member in report.status.members)
-    if removed or overview.places_votes(view) or overview.scattered(view):
+    """A command that changed the members of some groups only. Where the cluster places votes, they differ.
+
+    Members that some groups have removed have a finding of their own.
+    """
+    if overview.places_votes(view) or any(report.status.settling for report in view.reports):
         return
+    leaving = replica_findings.removals(view).keys()
     groups = overview.groups(view)
     settled = {group.group: (*group.voters, *group.learners) for group in groups if not group.joint}
     found = []
     for id_, members in settled.items():
         first = settled.get(0, members)
-        if set(members) != set(first):
+        if set(members) - leaving != set(first) - leaving:
             own, others = words.names(sorted(members)), words.names(sorted(first))
             text = f"its members are {own}, those of group 0 {others}"
             advice = "repeat the command that changed the members: it finishes what is half done"

@@ -35,17 +35,30 @@ def lacking_voters(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:
 
 
 def half_removed(view: ClusterView) -> Iterator[Finding]:
-    """Members that some groups have removed for good, and not all: these cannot give them a replica."""
-    members: dict[str, set[int]] = {}
-    for report in view.reports:
-        for member in report.status.members:
-            if member.removed_from:
-                members.setdefault(member.id, set()).update(member.removed_from)
-    for id_, groups in sorted(members.items()):
+    """Members that some groups have removed for good, and not all: these cannot give them a replica.
+
+    If others are about to take their places, nothing has to be done.
+    """
+    taking = {old: new for group in overview.groups(view) for new, old in group.replaced.items()}
+    for id_, groups in sorted(removals(view).items()):
         names = words.groups(sorted(groups))
+        if id_ in taking:
+            text = f"has left {names}, and {taking[id_]} takes its place in the others once it has caught up"
+            yield Finding(NOTE, id_, text, topic=TOPIC)
+            continue
         text = f"was removed from {names} and is still a member: KRAFT REMOVE ended half-way, repeat it"
         advice = "or keep the node: docs/runbooks.md#kraftvotesnotmoved"
         yield Finding(WARN, id_, text, next_command.kraft(view, "remove", id_), advice, TOPIC)
+
+
+def removals(view: ClusterView) -> dict[str, set[int]]:
+    """The groups that have removed a node for good which is still a member, by its id."""
+    found: dict[str, set[int]] = {}
+    for report in view.reports:
+        for member in report.status.members:
+            if member.removed_from:
+                found.setdefault(member.id, set()).update(member.removed_from)
+    return found
 
 
 def incoming(view: ClusterView, leader: GroupStatus) -> Iterator[Finding]:

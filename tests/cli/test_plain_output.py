@@ -120,7 +120,7 @@ def cluster(monkeypatch):
     `held` are the votes and replicas of each member, in the order of their ids.
     """
 
-    def put(leader, moves=MOVES, leaders=None, held=(), removed_from=()):
+    def put(leader, moves=MOVES, leaders=None, held=(), removed_from=(), joining=1):
         class Client:
             def __init__(self, *_, **__):
                 self.leader = leader
@@ -133,6 +133,7 @@ def cluster(monkeypatch):
                     member |= {"votes": votes, "replicas": replicas}
                 if removed_from:
                     members[1]["removed_from"] = removed_from
+                members[3]["joining"] = joining
                 listed = {b"MEMBERS": members, b"MOVES": moves, b"GROUPS": groups}
                 return listed.get(words[1], "OK")
 
@@ -191,11 +192,14 @@ def test_votes_and_replicas_of_several_groups(cluster, capsys):
     assert [row[-4:-2] for row in rows] == [["3", "3"], ["2", "3"], ["2", "2"], ["-", "-"]]
 
 
-def test_a_member_that_is_removed_in_part_is_named_with_the_command_that_ends_it(cluster, capsys):
-    cluster("K1", leaders=["K1", "K2", "K3"], removed_from=[1, 2])
+@pytest.mark.parametrize(("joining", "end"), [(0, "To end that"), (1, "If no other node takes its place")])
+def test_a_member_that_is_removed_in_part_is_named_with_the_command_that_ends_it(
+    cluster, capsys, joining, end
+):
+    cluster("K1", leaders=["K1", "K2", "K3"], removed_from=[1, 2], joining=joining)
     assert main(["members"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "K2 was removed from groups 1 and 2 and is still a member. To end that: kraft remove K2"
+        f"K2 was removed from groups 1 and 2 and is still a member. {end}: kraft remove K2"
     )
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from kraft.node.status import MemberStatus, TransferStatus
+from kraft.node.status import ElsewhereStatus, MemberStatus, TransferStatus
 from kraft.web.finding import BAD, NOTE, WARN
 from kraft.web.findings import diagnose
 from kraft.web.view import ClusterView, MemberReport
-from tests.web.reports import member, placed, replica, silent, view
+from tests.web.reports import group, member, placed, replica, report, silent, view
 
 RISK = "docs/runbooks.md#kraftgroupatrisk"
 
@@ -50,27 +51,75 @@ def test_a_group_of_which_no_node_answers_is_not_forgotten() -> None:
     assert told(shown, "slots") == []  # its slots have a group
 
 
+def half_removed(shown: ClusterView, id_: str, groups: dict[str, tuple[int, ...]]) -> ClusterView:
+    """The same, but some groups have removed a member. Each node tells of the `groups` that it has."""
+    reports = []
+    for each in shown.reports:
+        gone = groups.get(each.status.node, ())
+        members = tuple(replace(m, removed_from=gone) if m.id == id_ else m for m in each.status.members)
+        reports.append(replace(each, status=replace(each.status, members=members)))
+    return view(*reports)
+
+
 def test_a_removal_that_ended_half_way_is_named_with_the_command_that_ends_it() -> None:
-    """Each node tells of the groups that it has."""
-    whole = placed()
     groups = {"K1": (2,), "K4": (3,), "K5": (2, 3)}
-    half = [
-        replace(
-            each,
-            status=replace(
-                each.status,
-                members=tuple(
-                    replace(m, removed_from=groups.get(each.status.node, ())) if m.id == "K6" else m
-                    for m in each.status.members
-                ),
-            ),
-        )
-        for each in whole.reports
-    ]
     text = "was removed from groups 2 and 3 and is still a member: KRAFT REMOVE ended half-way, repeat it"
     keep = "or keep the node: docs/runbooks.md#kraftvotesnotmoved"
     command = "redis-cli -h K1 -p 11 kraft remove K6"
-    assert told(view(*half)) == [(WARN, "K6", text, f"{command}, {keep}")]
+    assert told(half_removed(placed(), "K6", groups)) == [(WARN, "K6", text, f"{command}, {keep}")]
+
+
+def test_a_replacement_under_way_is_no_removal_that_ended_half_way() -> None:
+    """The node has left group 2, and the leader of group 0 says who takes its place there."""
+    taking = {"learners": ("K6",), "joining": ("K6",), "replaced": {"K6": "K4"}}
+    text = "has left group 2, and K6 takes its place in the others once it has caught up"
+    found = told(half_removed(placed(g0=taking), "K4", {"K2": (2,)}))
+    assert (NOTE, "K4", text, "") in found
+    assert {severity for severity, *_ in found} == {NOTE}
+
+
+def everywhere(*groups: tuple[str, ...], **changed: Any) -> ClusterView:
+    """Four nodes without a placement; `groups` are the members of each group, and K1 leads all of them."""
+    nodes = ("K1", "K2", "K3", "K4")
+    reports = []
+    for node in nodes:
+        here = [
+            group(node, group=number, voters=members, slots=8192)
+            for number, members in enumerate(groups)
+            if node in members
+        ]
+        elsewhere = [
+            ElsewhereStatus(number, "K1", 7, members, members)
+            for number, members in enumerate(groups)
+            if node not in members
+        ]
+        known: dict[str, Any] = {"groups": tuple(here), "elsewhere": tuple(elsewhere)}
+        members = tuple(map(member, nodes))
+        reports.append(report(node, members=members, group_count=len(groups), **known, **changed))
+    return view(*reports)
+
+
+ALL = ("K1", "K2", "K3", "K4")
+DIFFER = "its members are K1, K2 and K3, those of group 0 K1, K2, K3 and K4"
+REPEAT = "repeat the command that changed the members: it finishes what is half done"
+
+
+def test_groups_with_other_members_than_group_0_are_named_unless_the_cluster_places_votes() -> None:
+    """The node that lacks a replica asks elsewhere, as where it is to have none."""
+    found = [(WARN, "group 1", DIFFER, REPEAT)]
+    assert told(everywhere(ALL, ALL), "cluster") == []
+    assert told(everywhere(ALL, ALL[:3]), "cluster") == found
+    assert told(everywhere(ALL, ALL[:3], settling=True), "cluster") == []
+    assert told(everywhere(ALL, ALL[:3], replication=3), "cluster") == []
+
+
+def test_a_member_that_is_removed_in_part_hides_no_other_one_that_is_missing() -> None:
+    shown = half_removed(everywhere(ALL, ALL[:3]), "K4", {"K1": (1,)})
+    assert [subject for _, subject, *_ in told(shown)] == ["K4"]
+    assert told(shown, "cluster") == []
+    both = half_removed(everywhere(ALL, ALL[:2]), "K4", {"K1": (1,)})
+    text = "its members are K1 and K2, those of group 0 K1, K2, K3 and K4"
+    assert told(both, "cluster") == [(WARN, "group 1", text, REPEAT)]
 
 
 def test_nor_is_one_whose_members_nobody_knows() -> None:
