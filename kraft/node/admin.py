@@ -113,9 +113,13 @@ MembershipChange = (
 
 
 class Rehearse(msgspec.Struct, frozen=True, array_like=True, tag=14):
-    """Say whether the leader of a group would begin `command` now, and do nothing."""
+    """Say whether the leader of a group would begin `command` now, and do nothing.
+
+    `everywhere`: every group has all members. Nodes of earlier versions do not say.
+    """
 
     command: MembershipChange
+    everywhere: bool = False
 
 
 class OpenImage(msgspec.Struct, frozen=True, array_like=True, tag=15):

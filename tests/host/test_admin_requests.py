@@ -16,6 +16,7 @@ EVERY = (
     admin.Demote("K4"),
     admin.Readdress("K4", "h:2"),
     admin.Replace("K2", "K4", "h:1"),
+    admin.Rehearse(admin.Demote("K4"), everywhere=True),
     admin.TransferLeadership("K2"),
     admin.StepDown(),
     admin.TakeSnapshot(),

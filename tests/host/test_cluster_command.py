@@ -16,6 +16,7 @@ class Leaders:
     def __init__(self, groups=3):
         self.count = groups
         self.asked = []
+        self.everywhere = []
         self.rehearsals = {}
         self.outcomes = {}
         self.after = ""  # what a group tells that has changed
@@ -25,6 +26,8 @@ class Leaders:
     def ask(self, group, command, done):
         self.asked.append((group, type(command).__name__))
         told = self.rehearsals if isinstance(command, Rehearse) else self.outcomes
+        if isinstance(command, Rehearse):
+            self.everywhere.append(command.everywhere)
         if self.after and not isinstance(command, Rehearse):
             self.rehearsals[group] = self.after
         if self.held is not None and not isinstance(command, Rehearse):
@@ -32,9 +35,9 @@ class Leaders:
         else:
             done(told.get(group, "OK"))
 
-    def change(self, command):
+    def change(self, command, **how):
         self.asked.clear()
-        ClusterCommand(self.count, self.ask, self.answers.append).change(command)
+        ClusterCommand(self.count, self.ask, self.answers.append, **how).change(command)
         return self.answers[-1] if self.answers else None
 
     def ask_all(self, command):
@@ -49,6 +52,15 @@ def test_every_group_is_asked_before_any_is_changed():
     leaders = Leaders()
     assert leaders.change(ADD) == "OK"
     assert [name for _, name in leaders.asked] == ["Rehearse"] * 3 + ["Add"] * 3
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_the_leaders_learn_whether_all_groups_have_all_members(everywhere):
+    """Also those that are asked again, as they seemed to have nothing to do."""
+    leaders = Leaders()
+    leaders.rehearsals, leaders.after = {0: DONE}, DONE
+    assert leaders.change(ADD, everywhere=everywhere) == "OK"
+    assert leaders.everywhere == [everywhere] * 6
 
 
 def test_a_refusal_of_one_group_changes_none_and_names_it():

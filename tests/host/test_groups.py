@@ -156,6 +156,68 @@ def test_a_node_that_has_left_group_0_only_keeps_its_links(trio):
     assert trio.run(20, lambda: trio.host("K3").peers.removed)
 
 
+def in_groups(cluster, command, *groups):
+    """Let these groups alone carry out a command, as if it had ended half-way after them."""
+    for group in groups:
+        cluster.answers.clear()
+        leader = cluster.host(cluster.leader_of(group))
+        leader.groups[group].membership.do(command, cluster.answers.append)
+        assert cluster.run(20, lambda: cluster.answers == ["OK"])
+
+
+def commands_about(cluster, id_):
+    """Changes of a member, which is at another address by now."""
+    node = cluster.nodes[id_]
+    node.crash()
+    node.config = dataclasses.replace(node.config, peer=PeerConfig(advertise=address_of(int(id_[1:]), 1)))
+    node.start()
+    spare = cluster.stand_by("K5")
+    demote, readdress = admin.Demote(id_, force=True), admin.Readdress(id_, node.address)
+    return [demote, readdress, admin.Replace(id_, "K5", spare, force=True)]
+
+
+@pytest.mark.parametrize("removed", [(0,), (1, 2)])
+def test_a_member_that_some_groups_have_removed_is_not_changed_in_the_others(trio, removed):
+    in_groups(trio, admin.Remove("K3", force=True), *removed)
+    for command in commands_about(trio, "K3"):
+        outcome = trio.order("K1", command)
+        assert isinstance(outcome, AdminRefused)
+        named = "group 0" if removed == (0,) else "groups 1 and 2"
+        end = "K3 was removed, and other groups still have it: end that with KRAFT REMOVE K3"
+        assert str(outcome) == f"{named}: {end}"
+    assert trio.order("K1", admin.Remove("K3")) == "OK"
+    assert trio.voters() == [{"K1", "K2"}] * GROUPS
+
+
+def test_a_member_whose_place_is_taken_group_by_group_is_not_changed_meanwhile(trio):
+    """The node that takes it has caught up in group 1 first."""
+    old = next(id_ for id_ in ("K2", "K3") if id_ != trio.leader_of(1))
+    assert trio.order("K1", admin.Replace(old, "K4", trio.stand_by("K4"))) == "OK"
+    trio.run(1)
+    in_groups(trio, admin.Promote("K4", force=True), 1)
+    outcome = trio.order("K1", admin.Demote(old))
+    assert isinstance(outcome, AdminRefused)
+    assert str(outcome) == (
+        f"group 1: {old} has left, and K4 is about to take its place in the other groups: wait until K4 "
+        f"votes in all of them, or take {old} out with KRAFT REMOVE {old}"
+    )
+    assert trio.voters()[0] == {"K1", "K2", "K3"}
+    left = {"K1", "K2", "K3", "K4"} - {old}
+    assert trio.run(20, lambda: trio.voters() == [left] * GROUPS)
+
+
+def test_a_member_that_some_groups_have_not_added_is_not_changed_in_the_others(trio):
+    address = trio.stand_by("K4")
+    in_groups(trio, admin.Add("K4", address), 0)
+    for command in [admin.Promote("K4", force=True), *commands_about(trio, "K4")]:
+        outcome = trio.order("K1", command)
+        assert isinstance(outcome, AdminRefused)
+        end = "repeat the KRAFT ADD that has ended half-way, or take it out with KRAFT REMOVE K4"
+        assert str(outcome) == f"groups 1 and 2: K4 is a member of other groups only: {end}"
+    assert trio.order("K1", admin.Remove("K4")) == "OK"
+    assert trio.voters() == [{"K1", "K2", "K3"}] * GROUPS
+
+
 def test_a_voter_that_has_left_group_0_is_found_by_one_that_has_moved():
     """Group 0 has a leader all the time. K1 dials K3 by rule, at the address that group 1 has."""
     four = Grouped(nodes=4, groups=2, spares=0)

@@ -159,6 +159,22 @@ GROUP_MUTATIONS = (
         test="tests/host/test_cluster_command.py",
     ),
     Mutation(
+        "a group that has removed a member for good is left out when it is changed",
+        "kraft/host/membership/targets.py",
+        "if everywhere or not isinstance(command, Replace):",
+        "if everywhere:",
+        "a command is refused that some groups cannot carry out any more",
+        test="tests/host/membership/test_half_way.py",
+    ),
+    Mutation(
+        "a group that has not added a member is left out when it is changed",
+        "kraft/host/placement/placement_commands.py",
+        "proceed(command, done, everywhere=True)",
+        "proceed(command, done)",
+        "where the cluster places nothing, every group has every member",
+        test="tests/host/test_groups.py",
+    ),
+    Mutation(
         "groups that have changed asked again",
         "kraft/host/admin/cluster_command.py",
         'return [group for group, outcome in outcomes.items() if str(outcome).partition(" ")[0] != DONE]',

@@ -131,6 +131,10 @@ REGRESSIONS = (
     # a client waited at a node that was slow, as late as its timers, after the node was fast again
     # -> test_lock_waits: one_that_a_slow_node_keeps_waiting_may_be_answered_later
     984_651,
+    # a node was demoted, or moved, whose place another one had taken in some groups: these were left out
+    # -> host/test_groups: a_member_whose_place_is_taken_group_by_group_is_not_changed_meanwhile
+    985_428,
+    989_315,
 )
 # The same for runs in which slots move.
 MOVING_REGRESSIONS = (

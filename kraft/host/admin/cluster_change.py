@@ -15,6 +15,7 @@ class ClusterChange:
     """Carries out `command`; `done` gets the outcome. `ask` gives it to the leader of one group.
 
     `count` reads the number of groups; the node `own`, which carries it out, knows those of `slots`.
+    `everywhere`: each group has all members.
     """
 
     def __init__(
@@ -25,6 +26,8 @@ class ClusterChange:
         own: str,
         slots: SlotMap,
         done: AdminDone,
+        *,
+        everywhere: bool = False,
     ) -> None:
         self._command = command
         self._ask = ask
@@ -32,6 +35,7 @@ class ClusterChange:
         self._own = own
         self._slots = slots
         self._done = done
+        self._everywhere = everywhere
 
     def begin(self, groups: int) -> None:
         """Change the members of so many groups, as far as this node knows."""
@@ -52,7 +56,8 @@ class ClusterChange:
         if groups == 1:
             self._ask(0, self._command, ended)
         else:
-            ClusterCommand(groups, self._ask, ended, again=again).change(self._command)
+            change = ClusterCommand(groups, self._ask, ended, again=again, everywhere=self._everywhere)
+            change.change(self._command)
 
     def _ended(self, groups: int, outcome: AdminOutcome) -> None:
         counted = partial(self._counted, groups, outcome)

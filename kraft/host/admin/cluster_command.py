@@ -60,14 +60,18 @@ class GroupRound:
 class ClusterCommand:
     """Carries out one command in the groups 0 up to `groups` - 1. `ask` gives it to the leader of one.
 
-    `again`: it is done in a part of them, and the others were created meanwhile.
+    `again`: it is done in a part of them, and the others were created meanwhile. `everywhere`: each group has
+    all members, so none is left out that lacks the one to be changed.
     """
 
-    def __init__(self, groups: int, ask: Ask, done: AdminDone, *, again: bool = False) -> None:
+    def __init__(
+        self, groups: int, ask: Ask, done: AdminDone, *, again: bool = False, everywhere: bool = False
+    ) -> None:
         self._groups = range(groups)
         self._ask = ask
         self._done = done
         self._again = again
+        self._everywhere = everywhere
         self._rounds: list[list[int]] = []  # groups that are still to be changed
         self._changed: Outcomes = {}
         self._left_out: list[int] = []  # groups that seemed to be as the command wants them
@@ -76,7 +80,10 @@ class ClusterCommand:
 
     def change(self, command: MembershipChange) -> None:
         """Change the members of all groups."""
-        GroupRound(self._ask, self._groups, Rehearse(command), partial(self._rehearsed, command))
+        self._rehearse(command, partial(self._rehearsed, command))
+
+    def _rehearse(self, command: MembershipChange, done: Callable[[Outcomes], None]) -> None:
+        GroupRound(self._ask, self._groups, Rehearse(command, self._everywhere), done)
 
     def _rehearsed(self, command: MembershipChange, outcomes: Outcomes) -> None:
         refusal = _failure(outcomes, changed=self._again)
@@ -104,7 +111,7 @@ class ClusterCommand:
         elif self._rounds:
             GroupRound(self._ask, self._rounds.pop(0), command, partial(self._next, command))
         elif self._left_out:
-            GroupRound(self._ask, self._groups, Rehearse(command), partial(self._checked, command))
+            self._rehearse(command, partial(self._checked, command))
         else:
             self._done("OK")
 

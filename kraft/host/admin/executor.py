@@ -73,8 +73,7 @@ class AdminExecutor:
     """All commands of one node: its own, and those that other nodes ask of it as the leader.
 
     `groups` are the replicas on this node, by group id; the `directory` tells who leads the other groups.
-    `wake` lets those groups be ticked that hibernate, before anything is done in them. `read` is as
-    `Host.read`.
+    `wake` wakes groups that hibernate, before anything is done in them. `read` is as `Host.read`.
     """
 
     def __init__(
@@ -138,6 +137,7 @@ class AdminExecutor:
         done: AdminDone,
         *,
         first_only: bool = False,
+        everywhere: bool = False,
     ) -> None:
         """Change the members of so many groups, or of group 0 alone, before `until` (monotonic seconds)."""
         if first_only:
@@ -145,7 +145,7 @@ class AdminExecutor:
             return
         ask, count_ = partial(self._ask, until), partial(self._creation.count, until)
         own = next((group.raft.state.id for group in self._groups.values()), "")
-        ClusterChange(command, ask, count_, own, self._slots, done).begin(groups)
+        ClusterChange(command, ask, count_, own, self._slots, done, everywhere=everywhere).begin(groups)
 
     def mark(self, done: AdminDone) -> None:
         """Let every replica take a checkpoint, those of several groups at one moment.
@@ -261,7 +261,7 @@ class AdminExecutor:
         group.membership.do(command, done)
 
     def _rehearse(self, group: Group, command: Rehearse, done: AdminDone) -> None:
-        group.membership.rehearse(command.command, done)
+        group.membership.rehearse(command.command, done, everywhere=command.everywhere)
 
     def _transfer(self, group: Group, command: TransferLeadership, done: AdminDone) -> None:
         if command.to == group.raft.state.id:

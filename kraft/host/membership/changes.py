@@ -117,17 +117,18 @@ class MembershipChanges:
         else:
             self.pending.append(_PendingChange(self._clock.seconds() + timeout, done, command))
 
-    def rehearse(self, command: MembershipChange, done: AdminDone) -> None:
+    def rehearse(self, command: MembershipChange, done: AdminDone, *, everywhere: bool = False) -> None:
         """Say whether `command` would be begun. `done` never runs inside this call.
 
+        `everywhere`: every group has all members, as far as the node knows that carries it out.
         `done` gets 'OK', 'DONE' when the members are as the command wants them, or an exception:
         `AdminRefused` or `NotLeader`. While another change is under way it gets 'OK': the command would wait
         for that one. After the word comes the incarnation of the node that the command brings in, as far as
         this leader knows it.
         """
-        self._clock.call_soon(partial(done, self._rehearsed(command)))
+        self._clock.call_soon(partial(done, self._rehearsed(command, everywhere)))
 
-    def _rehearsed(self, command: MembershipChange) -> AdminOutcome:
+    def _rehearsed(self, command: MembershipChange, everywhere: bool) -> AdminOutcome:
         current = self._raft.state.configuration
         newcomer = targets.newcomer(command) if isinstance(command, Add | Replace) else ""
         hello = self._peers.hello_of(newcomer) if newcomer else None
@@ -136,12 +137,12 @@ class MembershipChanges:
         node = f" {hello.incarnation}" if hello is not None else ""
         if not self._idle:  # what is not committed may still be undone, and is not done
             return "OK" + node
-        elsewhere = bool(self._group) and self._peers.moves_replicas
-        if targets.is_reached(current, command, hello) or (
-            elsewhere and not targets.concerns(current, command)
-        ):
+        if targets.is_reached(current, command, hello):
             return DONE + node
+        everywhere |= not (self._group and self._peers.moves_replicas)
         try:
+            if targets.is_left_out(current, command, self._peers.formation.current, everywhere=everywhere):
+                return DONE + node
             target = targets.rehearsed(current, command, hello, self._lacking(current, command))
         except ChangeRefused as error:
             return AdminRefused(str(error))
@@ -281,6 +282,8 @@ class MembershipChanges:
         """The configuration to aim at, or None while a node still has to greet. Raises `ChangeRefused`."""
         current = self._raft.state.configuration
         member = None
+        if isinstance(command, MembershipChange):
+            targets.check_not_gone(current, command, self._peers.formation.current)
         if isinstance(command, Add | Replace):
             member = self._admit(current, command, now)
             if member is None:

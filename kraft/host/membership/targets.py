@@ -91,14 +91,55 @@ def rehearsed(
     return target(current, command, member)
 
 
-def concerns(current: Configuration, command: MembershipChange) -> bool:
-    """Whether the group of `current` has a member that `command` names.
+def is_left_out(
+    current: Configuration, command: MembershipChange, cluster: Configuration, *, everywhere: bool
+) -> bool:
+    """Whether the group of `current` has no member that `command` names, and needs none.
 
-    If not, there is nothing to do there where nodes have replicas of some groups only, except for `Add`.
+    `cluster` has the members of all groups, and `everywhere` each group should have them all. Raises
+    `ChangeRefused` where an earlier command has ended half-way: this one would be done in some groups only.
     """
+    if _concerns(current, command):
+        return False
+    if everywhere or not isinstance(command, Replace):
+        check_not_gone(current, command, cluster)
+    if everywhere and (known := cluster.member(_leaver(command))) is not None:
+        raise ChangeRefused(
+            f"{known.id} is a member of other groups only: repeat the KRAFT ADD that has ended half-way, or "
+            f"take it out with KRAFT REMOVE {known.id}"
+        )
+    return not everywhere
+
+
+def check_not_gone(current: Configuration, command: MembershipChange, cluster: Configuration) -> None:
+    """Refuse to change a member that the group of `current` has removed for good, and other groups have not.
+
+    `cluster` has the members of all groups. Raises `ChangeRefused`.
+    """
+    member = None if isinstance(command, Add | Remove) else cluster.member(_leaver(command))
+    if member is None or current.member(member.id) is not None or member.node not in current.retired:
+        return
+    taking = [each.id for each in cluster.joining if each.replaces == member.id]
+    if taking:
+        raise ChangeRefused(
+            f"{member.id} has left, and {taking[0]} is about to take its place in the other groups: wait "
+            f"until {taking[0]} votes in all of them, or take {member.id} out with KRAFT REMOVE {member.id}"
+        )
+    raise ChangeRefused(
+        f"{member.id} was removed, and other groups still have it: end that with KRAFT REMOVE {member.id}"
+    )
+
+
+def _concerns(current: Configuration, command: MembershipChange) -> bool:
+    """Whether the group of `current` has a member that `command` names, or gets one."""
     if isinstance(command, Replace):
         return current.member(command.old) is not None or current.member(command.new) is not None
     return isinstance(command, Add) or current.member(command.id) is not None
+
+
+def _leaver(command: MembershipChange) -> str:
+    """The member that `command` is about; of two, the one whose place is taken."""
+    return command.old if isinstance(command, Replace) else command.id
 
 
 def is_reached(current: Configuration, command: MembershipChange, hello: Hello | None) -> bool:

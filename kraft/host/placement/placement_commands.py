@@ -62,8 +62,15 @@ CHANGES = "somebody else has changed the placement meanwhile: repeat the command
 class Proceed(Protocol):
     """Changes the members of all groups, or of group 0 alone."""
 
-    def __call__(self, command: MembershipChange, done: AdminDone, *, first_only: bool = False) -> None:
-        """Carry out `command`. `done` gets the outcome."""
+    def __call__(
+        self,
+        command: MembershipChange,
+        done: AdminDone,
+        *,
+        first_only: bool = False,
+        everywhere: bool = False,
+    ) -> None:
+        """Carry out `command`. `done` gets the outcome. `everywhere`: each group has all members."""
 
 
 class PlacementCommands:
@@ -200,7 +207,7 @@ class PlacementCommands:
     ) -> None:
         newcomer = targets.newcomer(command) if isinstance(command, Add | Replace) else ""
         if not state.active:
-            proceed(command, done)
+            proceed(command, done, everywhere=True)
         elif newcomer in state.leaving:  # one of that name was removed before
             again = partial(self._welcome, command, proceed, done)
             self._mark(state, newcomer, again, leaves=False)
