@@ -11,7 +11,9 @@ from kraft.host.context import GroupContext
 from kraft.host.fast_election import await_turn
 from kraft.host.group.group import Group
 from kraft.host.group_builder import GroupBuilder
+from kraft.host.membership.formation import Formation
 from kraft.host.membership.quorum_obstacle import election_obstacle, slow_obstacle
+from kraft.host.membership.roll_call import RollCall
 from kraft.host.persistence import RETRY_SECONDS
 from kraft.host.replicas import NEVER_HELD, Replicas
 from kraft.host.requests.early_requests import EarlyRequests
@@ -37,7 +39,6 @@ FAREWELL_SECONDS = 0.2  # before a disowned node ends: its refusal tells the mem
 LEADERLESS_SHARE = 0.01  # of the groups: a node serves while it knows a leader of all others
 GROUPS_NAMED_MAX = 8  # in one sentence
 NEW_TIMEOUTS = 10  # election timeouts in which a created group is to get its first leader
-GREET_AGAIN_SECONDS = 1.0  # after forming; by then a peer that formed by itself has greeted again
 
 
 class Lifecycle:
@@ -69,6 +70,7 @@ class Lifecycle:
         self._early = early
         self._builder = GroupBuilder(config, loaded, context, jitter, raft_observer)
         self.replicas = Replicas(loaded, context, groups, self)
+        self._roll_call = RollCall(context.peers, partial(self._form, founds=True))
         self._ending = False
         self._writing = False  # a new identity is on its way to the disk
         self._create_at = 0.0  # monotonic seconds, after the disk was full
@@ -83,7 +85,7 @@ class Lifecycle:
             self._start_groups(_Replay(self._loaded.groups, self._context.clock.seconds(), started))
         else:
             self.phase = FORMING
-            self._form(formation.founding_identity())
+            self._roll_call.begin()
             self._context.clock.call_soon(started)
 
     @property
@@ -113,7 +115,7 @@ class Lifecycle:
             return NodeState(STANDBY, f"standby: waiting to be added with {way_in}{formation.way_in_needs}")
         missing = formation.missing
         text = "waiting for a first greeting from " + ", ".join(missing) if missing else "forming"
-        return NodeState(FORMING, "; ".join([text, *self._refusals()]))
+        return NodeState(FORMING, "; ".join([text, *_refusals(formation)]))
 
     def _is_new(self, group: Group) -> bool:
         """Whether a group or its replica here began just now, and may still wait for its first leader.
@@ -128,22 +130,12 @@ class Lifecycle:
         removed = self._peers.formation.removed_unseen
         if removed:
             return NodeState(REMOVED, removed)
-        refusals = self._refusals()
+        refusals = _refusals(self._peers.formation)
         if refusals:
             return NodeState(REFUSED, "; ".join(refusals))
         problem = f"no leader is known for {_named(groups)}"
         obstacle = election_obstacle(self._peers, groups[0].raft.state.configuration)
         return NodeState(LEADERLESS, f"{problem}: {obstacle}" if obstacle else problem)
-
-    def _refusals(self) -> list[str]:
-        """Why members refuse this node, each reason once."""
-        by_reason: dict[str, list[str]] = {}
-        for id_, reason in sorted(self._peers.formation.refusals.items()):
-            by_reason.setdefault(reason, []).append(id_)
-        return [
-            f"{', '.join(ids)} {'refuses' if len(ids) == 1 else 'refuse'} this node: {reason}"
-            for reason, ids in by_reason.items()
-        ]
 
     def obstacle(self, group: Group | None) -> str:
         """Why no request to `group` can succeed now, in words; '' if no reason is known."""
@@ -193,8 +185,12 @@ class Lifecycle:
             self._context.fatal(reason)
 
     def greeted(self, hello: Hello) -> None:
-        """A link to a peer is open: form the cluster if this was the last greeting that was missing."""
-        self._form(self._peers.formation.met(hello))
+        """A link to a peer is open: join its cluster, or form one if this was the last missing greeting."""
+        adopted = self._peers.formation.met(hello)
+        if adopted is not None:
+            self._form(adopted, founds=False)
+        else:
+            self._roll_call.begin()
 
     def invited(self, invitation: Invitation) -> None:
         """Join the cluster that has added this node. Its log is empty at first; the leader fills it."""
@@ -202,29 +198,39 @@ class Lifecycle:
         if identity is not None:
             self._begin(_Start(identity, beginning.EMPTY, joins=True, first_only=invitation.first_only))
 
-    def _form(self, identity: Identity | None) -> None:
+    def _form(self, identity: Identity, *, founds: bool) -> None:
         """Make the new identity durable, together with the first entry of every group."""
-        if identity is None:
-            return
         configuration = Configuration.of_voters(identity.members)
-        self._begin(_Start(identity, beginning.first_entry(configuration), joins=False))
+        self._begin(_Start(identity, beginning.first_entry(configuration), joins=False, founds=founds))
 
     def _begin(self, start: "_Start") -> None:
-        if not (self._writing or self._peers.formation.formed):  # by another attempt, while this one waited
-            self._writing = True
-            writes = tuple((id_, start.beginning.persist) for id_ in start.held)
-            replicas = tuple((id_, NEVER_HELD) for id_ in start.lacked)
-            transaction = Transaction(writes, start.identity, replicas)
-            self._context.disk.commit(transaction, partial(self._begun, start))
+        self._start = start  # the newest one is written where the disk was full
+        if not (self._writing or self._peers.formation.formed):
+            self._write(start)
+
+    def _write(self, start: "_Start") -> None:
+        self._writing = True
+        writes = tuple((id_, start.beginning.persist) for id_ in start.held)
+        replicas = tuple((id_, NEVER_HELD) for id_ in start.lacked)
+        transaction = Transaction(writes, start.identity, replicas)
+        self._context.disk.commit(transaction, partial(self._begun, start))
+
+    def _write_again(self) -> None:
+        """There was no room. A cluster is not formed with members that have lost their links meanwhile."""
+        self._writing = False
+        if self._start.founds:
+            self._roll_call.begin()
+        else:
+            self._write(self._start)
 
     def _begun(self, start: "_Start", durable: bool) -> None:
         """The node belongs to the cluster from the moment when the disk says so."""
         clock, observer, identity = self._context.clock, self._context.observer, start.identity
-        self._writing = False
         if not durable:
             observer.event("disk_full")
-            clock.call_later(RETRY_SECONDS, partial(self._begin, start))
+            clock.call_later(RETRY_SECONDS, self._write_again)
             return
+        self._writing = False
         self._peers.formation.identity = identity
         if self._slots.groups != identity.groups:
             self._early.abandon()  # they were meant for the group that would have had their keys
@@ -236,8 +242,8 @@ class Lifecycle:
             observer.event("cluster_formed", cluster=cluster, members=members, groups=identity.groups)
         self.replicas.note_never(start.lacked)
         restored = dict.fromkeys(start.held, start.beginning.restored)
+        self._peers.greet_again()
         self._start_groups(_Replay(restored, clock.seconds(), None))
-        clock.call_later(GREET_AGAIN_SECONDS, self._greet_again)
 
     def tick(self, now: float) -> None:
         """One tick of the host passed, at `now`: begin replicas of groups that were created meanwhile.
@@ -303,14 +309,6 @@ class Lifecycle:
             replay = _Replay({group: beginning.EMPTY.restored}, now, None)
             self._start_groups(replay)
 
-    def _greet_again(self) -> None:
-        """Greet the peers that have not formed: they learn only from a new greeting that there is a cluster.
-
-        A follower leaves that to its leader, because it need not have heard from other followers.
-        """
-        if not any(group.raft.state.leader and not group.raft.state.leads for group in self._groups.values()):
-            self._peers.greet_again()
-
     # -- groups ---------------------------------------------------------------------------------------
 
     def _start_groups(self, replay: "_Replay") -> None:
@@ -341,6 +339,17 @@ class Lifecycle:
                 replay.started()
 
 
+def _refusals(formation: Formation) -> list[str]:
+    """Why members refuse this node, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for id_, reason in sorted(formation.refusals.items()):
+        by_reason.setdefault(reason, []).append(id_)
+    return [
+        f"{', '.join(ids)} {'refuses' if len(ids) == 1 else 'refuse'} this node: {reason}"
+        for reason, ids in by_reason.items()
+    ]
+
+
 def _named(groups: Sequence[Group]) -> str:
     """`group 0`, `groups 0, 1 and 2`; of many, the first ones and how many more there are."""
     ids = sorted(group.id for group in groups)
@@ -356,12 +365,14 @@ def _named(groups: Sequence[Group]) -> str:
 class _Start:
     """A new identity, and how every group begins. `joins`: the cluster exists, and has added this node.
 
+    `founds`: as far as this node knows there is no cluster yet.
     `first_only`: the node has a replica of group 0 at first, and gets others with their first messages.
     """
 
     identity: Identity
     beginning: Beginning
     joins: bool
+    founds: bool = False
     first_only: bool = False
 
     @property

@@ -129,8 +129,6 @@ class PeerReceiver:
             raise
         finally:  # even when a peer sent nonsense: its link ends, the groups go on
             turns.scheduled = scheduled
-            if self._peers.unformed:
-                self._peers.unformed.discard(peer)
             if turns.woken or turns.outbox:
                 self._owner.turn()
 

@@ -113,6 +113,12 @@ class Network(Protocol):
     def greet_again(self, peer: str) -> None:
         """Close the link to `peer`, if there is one, so that a new link brings new greetings."""
 
+    def ping(self, peer: str, answered: Callable[[], None]) -> None:
+        """Ask the process at the other end of the link to `peer`. `answered` is called with its answer.
+
+        It is not called when there is no link, or when the link ends first, at either end.
+        """
+
     def connect(self, peer: str, address: str) -> None:
         """Keep a link to `peer` from now on. Another address replaces the old one."""
 

@@ -112,8 +112,8 @@ class Handshake:
         authenticated both ends. `as_earlier`: dial like an earlier release. All handshakes of a node share
         `earlier_peers`.
         """
-        self._own = replace(own, nonce=nonce, auth=SECRET if secret is not None else NO_AUTH)
-        self._own_bytes = greetings.encode(self._own)
+        self.own = replace(own, nonce=nonce, auth=SECRET if secret is not None else NO_AUTH)
+        self._own_bytes = greetings.encode(self.own)
         self._secret = secret
         vouch = b"" if dialled is None else self._vouch(nonce)
         self._own_challenge = greetings.encode(Challenge(nonce, mac=vouch))
@@ -156,7 +156,7 @@ class Handshake:
                 if state is HandshakeState.CHALLENGE:
                     return self._challenge_received(message, payload)
                 if self._secret is None and self._dialled is None and state is HandshakeState.HELLO:
-                    raise HandshakeError(_one_secret("the dialling node", self._own.id))
+                    raise HandshakeError(_one_secret("the dialling node", self.own.id))
             case Hello():
                 if state is HandshakeState.HELLO:
                     return self._hello_received(message, payload)
@@ -237,12 +237,12 @@ class Handshake:
             )
         if not self._earlier_peers.knows(peer):
             self._is_veiled = True
-            veiled = Hello(self._own.id, _VEIL, nonce=self._own.nonce, auth=SECRET)
+            veiled = Hello(self.own.id, _VEIL, nonce=self.own.nonce, auth=SECRET)
             self._own_bytes = greetings.encode(veiled)
         return self._hello_received(peer, payload)
 
     def _disagreement(self, peer: Hello) -> str | None:
-        own = self._own
+        own = self.own
         if not share((own.wire_min, own.wire_max), (peer.wire_min, peer.wire_max)):
             return (
                 f"{self._name} speaks versions {own.wire_min} to {own.wire_max} of the peer wire, "
@@ -254,10 +254,10 @@ class Handshake:
     def _name(self) -> str:
         """This node, in a reason that the peer gets to know."""
         is_hidden = self._secret is not None and self._dialled is None and not self.is_peer_proved
-        return "the dialled node" if is_hidden else self._own.id
+        return "the dialled node" if is_hidden else self.own.id
 
     def _wrong_peer(self, peer: Hello) -> str | None:
-        own = self._own
+        own = self.own
         if peer.id == own.id:
             return f"{own.id} met a node of its own id"
         if self._dialled not in (None, peer.id):
@@ -265,7 +265,7 @@ class Handshake:
         return None
 
     def _wrong_auth(self, peer: Hello) -> str | None:
-        own = self._own
+        own = self.own
         if peer.auth not in (NO_AUTH, SECRET):
             return f"{peer.id} wants an authentication unknown to {self._name}"
         if own.auth != peer.auth:

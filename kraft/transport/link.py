@@ -53,6 +53,8 @@ from kraft.transport.outbox import Outbox
 from kraft.transport.ports import LinkSecurity, Receiver, TransportObserver
 from kraft.transport.sockets import is_loopback, text_of, tune
 
+FIRST_ASKED = 1 << 63  # tokens of pings of the owner; those of other pings are times in microseconds
+
 
 @dataclass(frozen=True, slots=True)
 class Dialling:
@@ -158,29 +160,23 @@ class Link(Protocol):
         self._context = context
         self._owner = owner
         self._dialling = dialling
-        self.certified = ""
+        self.certified = self.peer = self.address = self.reason = ""
         self._handshake: Handshake | None = None
         limits = context.limits
         self._reader = FrameReader(limits.message_bytes)
         self._outbox = Outbox(limits.queue_bytes, limits.control_bytes, limits.message_bytes)
         self.window = CongestionWindow(limits)
-        self._paused = False
+        self._paused = self._closing = False
         self._silent_pings = 0
         self._timer: IDelayedCall | None = None  # the handshake's deadline, then the next ping
         self._abort_timer: IDelayedCall | None = None
-        self._closing = False
         self.hello: Hello | None = None
-        self.peer = ""
-        self.is_open = False
-        self.was_open = False
+        self.is_open = self.was_open = self.closed_by_peer = False
         self.agreed_at: int | None = None
         self.confirmed_at: int | None = None
-        self.reason = ""
-        self.closed_by_peer = False
-        self.address = ""
         self.round_trip: float | None = None
-        self.sent_bytes = 0
-        self.received_bytes = 0
+        self._asked: dict[int, Callable[[], None]] = {}  # what to call at the answers to pings, by token
+        self.sent_bytes = self.received_bytes = 0
 
     # -- open and close -------------------------------------------------------------------------------
 
@@ -383,7 +379,10 @@ class Link(Protocol):
             self._greet(handshake.accept())
             self.agreed_at = next(self._context.order)
         if handshake.state is HandshakeState.OPEN and handshake.peer is not None:
-            self._open(handshake.peer)
+            if handshake.own.cluster != self._context.receiver.hello().cluster:
+                self.close("this node has formed a cluster during the handshake")
+            else:
+                self._open(handshake.peer)
 
     def _refuse(self, reason: str) -> None:
         if self._handshake is not None:
@@ -419,6 +418,12 @@ class Link(Protocol):
         self._silent_pings += 1
         self._send_probe(PING, int(context.clock.seconds() * 1e6))
 
+    def ping(self, answered: Callable[[], None]) -> None:
+        """Ask the peer's process; `answered` is called with its answer, unless the link ends first."""
+        token = FIRST_ASKED + next(self._context.order)
+        self._asked[token] = answered
+        self._send_probe(PING, token)
+
     def _send_probe(self, kind: int, token: int) -> None:
         self._outbox.put_probe(probe(kind, token))
         self._pump()
@@ -427,6 +432,8 @@ class Link(Protocol):
         kind, token = parse_probe(payload)
         if kind == PING:
             self._send_probe(PONG, token)
+        elif kind == PONG and (answered := self._asked.pop(token, None)) is not None:
+            answered()
         elif kind == PONG:  # the token is the time at which the ping was sent
             now = self._context.clock.seconds()
             seconds = now - token / 1e6

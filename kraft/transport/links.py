@@ -122,6 +122,11 @@ class Links:
         """Close the link to `peer`; the side that dials will dial again."""
         self._drop(peer, "greeting again")
 
+    def ping(self, peer: str, answered: Callable[[], None]) -> None:
+        """Ask the process at the other end of the link to `peer`; `answered` is called with its answer."""
+        if (link := self._links.get(peer)) is not None:
+            link.ping(answered)
+
     # -- start and stop -------------------------------------------------------------------------------
 
     def start(self, peers: Mapping[str, str]) -> Deferred[None]:

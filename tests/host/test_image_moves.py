@@ -20,7 +20,7 @@ OTHERS = [b"other %d" % number for number in range(20)]
 COUNT = b"{a}count"
 VALUE = b"v" * 300
 STEPS = (Open, Import, Freeze, Activate, Release, Sweep, Close, EndMove)
-DELAYS = (0.0, 0.004, 0.02)  # seconds after the step was sent
+DELAYS = (0.0, 0.004, 0.015)  # seconds after the step was sent
 
 
 class Counted(Movable):

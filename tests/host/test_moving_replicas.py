@@ -98,6 +98,7 @@ def test_a_replica_that_no_group_knows_of_is_dropped(cluster, monkeypatch):
         cluster.nodes["K7"].crash()
         cluster.nodes["K7"].start()
         assert cluster.run(20, lambda: len(cluster.host("K7").groups) == 8)
+    assert cluster.run(20, lambda: len(cluster.host("K7").peers.connected) == 6)
     assert cluster.carried_out(admin.RebalanceReplicas())
     assert cluster.votes()["K7"] > 0
     assert cluster.run(60, cluster.narrow)

@@ -142,9 +142,21 @@ class Connections:
         return self._blocked.get(pair, 0) > 0 or self._blocked.get(pair[::-1], 0) > 0
 
     def close(self, one: str, two: str) -> None:
-        """Close the link of a node; a new one is dialled."""
-        pair = pair_of(one, two)
-        self.drop_later(pair, self.links.get(pair), closed=True)
+        """`one` closes its link to `two`; a new one is dialled. Over a blocked path `two` notices late."""
+        pair, process = pair_of(one, two), self.processes.get(one)
+        number = self.links.get(pair)
+
+        def close() -> None:
+            if number is None or self.links.get(pair) != number:
+                return
+            if process is None or not self._blocked.get((one, two), 0):
+                self.drop(pair, closed=True)
+                return
+            self._close(pair, one)
+            process.clock.run(partial(process.link_down, two, number, closed_by_peer=False))
+            self.dial(*pair)
+
+        self._world.call_later(0, close)
 
     def drop_later(self, pair: Path, number: int | None, closed: bool) -> None:
         def drop() -> None:

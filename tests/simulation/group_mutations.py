@@ -2,6 +2,7 @@
 
 from tests.simulation.mutation import Mutation
 
+_FORMATION = "tests/simulation/test_formation.py"
 _CREATED = "tests/host/test_created_groups.py"
 _PLACED = "tests/host/test_placement.py"
 
@@ -36,6 +37,38 @@ GROUP_MUTATIONS = (
         "identity = self._identity(message.founders, self.groups)",
         "whoever joins takes the number of the cluster",
         80,
+    ),
+    Mutation(
+        "a node that forms leaves its links open",
+        "kraft/host/lifecycle.py",
+        "        self._peers.greet_again()\n        self._start_groups",
+        "        self._start_groups",
+        "a founder that has not formed learns from a new greeting only that there is a cluster",
+        test=_FORMATION,
+    ),
+    Mutation(
+        "a link opens with a greeting of before the node has formed",
+        "kraft/transport/link.py",
+        "if handshake.own.cluster != self._context.receiver.hello().cluster:",
+        "if False:",
+        "a link whose handshake is under way is not closed when the node forms",
+        test="tests/transport/test_new_links.py",
+    ),
+    Mutation(
+        "one answer is enough to form a cluster",
+        "kraft/host/membership/roll_call.py",
+        "silent.discard(peer)",
+        "silent.clear()",
+        "a founder may have a link to a member that has formed a cluster since",
+        test=_FORMATION,
+    ),
+    Mutation(
+        "a cluster is formed with a member that went while the disk was full",
+        "kraft/host/lifecycle.py",
+        "if self._start.founds:",
+        "if False:",
+        "its directory may be gone, and with it the only other node that would be in that cluster",
+        test=_FORMATION,
     ),
     Mutation(
         "created groups begin without their first entry on disk",

@@ -57,12 +57,10 @@ class Membership:
 
         It cannot while a change is in the log of any member, also of one that is down: a majority of the
         voters to be may need this very node. The others may be unable to elect then, and must be. Nor can it
-        before all other founders have formed: those that have not form another cluster with the new
-        directory then, and wait in vain for a node in standby.
+        while no other founder has formed: they rightly form another cluster then, with the new directory.
         """
         others = [self._cluster.nodes[m.id] for m in self.configuration.members if m.id != id_]
-        founders = [node for node in others if not node.config.cluster.standby]
-        formed = all(node.durable.identity.cluster for node in founders)
+        formed = any(node.durable.identity.cluster for node in others)
         return formed and all(self._can_lose(id_, group) for group in self._cluster.groups)
 
     def _can_lose(self, id_: str, group: int) -> bool:

@@ -8,7 +8,7 @@ direction only; after a while both ends notice.
 
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -89,6 +89,7 @@ class Network:
         self.world = world
         self.weather = weather
         self._dice = world.dice("links")
+        self._ping_dice = world.dice("pings")
         self._path_dice: dict[Path, Random] = {}
         self._blocked: Counter[Path] = Counter()  # paths that deliver nothing
         self._clogged: Counter[Path] = Counter()  # paths that hold everything back
@@ -217,6 +218,24 @@ class Network:
             return taken
         self._carry(path, messages, number)
         return True
+
+    def ping(self, sender: str, to: str, answered: Callable[[], None]) -> None:
+        """Let the process `to` answer. Only the end of the connection can lose the ping or its answer."""
+        number = self.connections.links.get(pair_of(sender, to))
+        if number is not None:
+            self._carry_ping((sender, to), number, partial(self._carry_ping, (to, sender), number, answered))
+
+    def _carry_ping(self, path: Path, number: int, arrived: Callable[[], object]) -> None:
+        def arrive() -> None:
+            process = self.connections.processes.get(path[1])
+            if process is None or self.connections.links.get(pair_of(*path)) != number:
+                return
+            if self._blocked.get(path, 0) or self._clogged.get(path, 0):
+                self.world.call_later(RETRANSMIT_SECONDS, arrive)
+            else:
+                process.clock.run(arrived)
+
+        self.world.call_later(self._ping_dice.uniform(*self.weather.delay), arrive)
 
     def _transmit(self, path: Path, queue: Queue) -> None:
         """Let the next batch leave, in the time that it takes on a narrow path."""

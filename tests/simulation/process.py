@@ -1,6 +1,6 @@
 """One run of one node: production host, consensus, machine and codec; virtual clock, disk and network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from kraft.host.host import Host
@@ -131,6 +131,9 @@ class Process:
 
     def greet_again(self, peer: str) -> None:
         self._network.connections.close(self.id, peer)
+
+    def ping(self, peer: str, answered: Callable[[], None]) -> None:
+        self._network.ping(self.id, peer, answered)
 
     def connect(self, peer: str, address: str) -> None:
         if peer != self.id and self.addresses.get(peer) != address:

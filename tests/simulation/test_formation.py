@@ -129,6 +129,81 @@ def test_one_dead_path_does_not_keep_a_cluster_from_forming(seed, dead):
     serving(cluster)
 
 
+def both(one: str, two: str) -> list[tuple[str, str]]:
+    """The paths between two nodes."""
+    return [(one, two), (two, one)]
+
+
+@SEEDS
+def test_a_founder_that_lost_the_leader_learns_from_the_follower_that_there_is_a_cluster(seed):
+    """Otherwise it would form another one as soon as it met the leader with an empty directory."""
+    cluster = cluster_of(seed)
+    block, nodes = cluster.network.block, cluster.nodes
+    block(both("K1", "K3"))
+    cluster.start()
+    assert cluster.run(30, lambda: nodes["K2"].durable.identity.cluster != "")
+    block(both("K2", "K3"))
+    cluster.network.unblock(both("K1", "K3"))
+    cluster.network.reset("K2", "K3")
+    serving(cluster)
+    wipe(cluster, "K2")
+    nodes["K2"].start()
+    cluster.network.unblock(both("K2", "K3"))
+    cluster.run(10)
+    assert nodes["K1"].durable.identity.cluster == nodes["K3"].durable.identity.cluster
+    assert "KRAFT REPLACE" in nodes["K2"].failures[0]
+    serving(cluster)
+
+
+@pytest.mark.parametrize("seed", range(1, 5))  # of which the link to K1 lasts long enough
+def test_a_founder_does_not_rely_on_a_link_that_has_died(seed):
+    """K1 and K2 form a cluster. K3 still has a link to K1 from before, and K2 comes back without its data."""
+    cluster = cluster_of(seed)
+    network, nodes = cluster.network, cluster.nodes
+    network.block(both("K2", "K3") + both("K1", "K2"))
+    cluster.start()
+    third = nodes["K3"].process
+    assert third is not None
+    assert cluster.run(30, lambda: "K1" in third.host.peers.connected)
+    network.unblock(both("K1", "K2"))
+    assert cluster.run(30, lambda: nodes["K1"].durable.identity.cluster != "")
+    network.block(both("K1", "K3"))
+    assert cluster.run(30, lambda: nodes["K2"].durable.identity.cluster != "")
+    wipe(cluster, "K2")
+    network.block(both("K1", "K2"))
+    network.unblock(both("K2", "K3"))
+    nodes["K2"].start()
+    assert cluster.run(2, lambda: third.host.peers.connected == {"K1", "K2"}), "the link ended too early"
+    cluster.run(10)
+    assert [nodes[id_].durable.identity.cluster for id_ in ("K2", "K3")] == ["", ""]
+    network.unblock(both("K1", "K2") + both("K1", "K3"))
+    cluster.run(10)
+    assert nodes["K1"].durable.identity.cluster == nodes["K3"].durable.identity.cluster
+    assert "KRAFT REPLACE" in nodes["K2"].failures[0]
+    serving(cluster)
+
+
+@SEEDS
+def test_a_founder_whose_disk_was_full_forms_no_cluster_with_a_directory_that_is_gone(seed):
+    """Only K3 meets all members. One of them loses its directory before K3 can write anything."""
+    cluster = cluster_of(seed)
+    nodes = cluster.nodes
+    cluster.network.block(both("K1", "K2"))
+    cluster.start()
+    third = nodes["K3"].process
+    assert third is not None
+    third.disk.full = True
+    assert cluster.run(30, lambda: cluster.world.counts["disk_full"] > 0)
+    wipe(cluster, "K2")
+    cluster.run(1)
+    third.disk.full = False
+    cluster.run(5)
+    assert formed(cluster) == {""}
+    nodes["K2"].start()
+    serving(cluster)
+    assert len(formed(cluster)) == 1
+
+
 @SEEDS
 def test_two_wiped_nodes_never_form_a_cluster_beside_the_third(seed):
     """Two empty directories are a majority of ids, not of members."""
@@ -188,8 +263,8 @@ def test_the_operator_spares_a_directory_that_alone_knows_the_cluster(seed):
 
 
 @SEEDS
-def test_the_operator_spares_all_directories_until_every_founder_has_formed(seed):
-    """The last founder would form another cluster with the new directory of a wiped one, beside the first."""
+def test_the_last_founder_joins_the_cluster_although_another_one_is_wiped_before(seed):
+    """It would otherwise form another cluster with the new directory, beside the first."""
     cluster = cluster_of(seed)
     operator = Operator(cluster)
     cluster.start()
@@ -197,13 +272,15 @@ def test_the_operator_spares_all_directories_until_every_founder_has_formed(seed
     assert late is not None
     late.disk.full = True
     serving(cluster)
-    others = [cluster.nodes[id_].process for id_ in ("K1", "K2")]
+    wiped = cluster.nodes["K2"]
     assert formed(cluster) > {""}
-    assert not any(operator.destroyable(process) for process in others)
+    assert operator.destroyable(wiped.process)
+    wipe(cluster, "K2")
+    wiped.start()
     late.disk.full = False
-    assert cluster.run(60, lambda: len(formed(cluster)) == 1)
     serving(cluster)
-    assert all(operator.destroyable(process) for process in others)
+    assert cluster.nodes["K1"].durable.identity.cluster == cluster.nodes["K3"].durable.identity.cluster
+    assert "KRAFT REPLACE" in wiped.failures[0]
 
 
 @SEEDS

@@ -103,7 +103,7 @@ def test_a_replica_that_lags_is_no_news():
 @pytest.mark.timeout(300)
 def test_moves_take_place_and_are_cancelled_in_runs_with_faults():
     """So that the checks see something. Which seeds these are does not matter."""
-    counts = run_moving(1002).counts + cross_groups.run_moving(0).counts
+    counts = run_moving(1008).counts + cross_groups.run_moving(0).counts
     assert counts[DONE] >= 40
     assert counts["slots_moved"] > 10
     assert counts["move_cancelled"] > 0

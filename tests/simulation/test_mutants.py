@@ -18,7 +18,7 @@ QUICK = (
     ("vote answered before it is durable", 18),
     ("entries acknowledged before they are durable", 18),
     ("every append truncates", 1017),
-    ("reads do not wait until applied", 18),
+    ("reads do not wait until applied", 1017),
     ("log cut beyond the checkpoint", 1442),
     ("votes not written", 18),
 )

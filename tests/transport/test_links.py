@@ -1,5 +1,7 @@
 """Links between nodes on a network without sockets: messages, and ends of links."""
 
+from functools import partial
+
 import pytest
 from twisted.internet.error import CannotListenError, ConnectionLost
 from twisted.internet.task import Clock
@@ -354,6 +356,23 @@ def test_a_pong_from_the_future_is_no_measurement():
 
     assert one.watcher.named("round_trip") == []
     assert one.links.connected() == {"K2"}
+
+
+def test_the_process_at_the_other_end_answers_a_ping():
+    """Once, and each ping for itself; a link that ends first leaves it unanswered, and so does no link."""
+    network, _, one, two = pair()
+    answers: list[str] = []
+    one.links.ping("K2", partial(answers.append, "too early"))
+    network.pump()
+    for number in range(2):
+        one.links.ping("K2", partial(answers.append, f"K2 {number}"))
+        two.links.ping("K1", partial(answers.append, f"K1 {number}"))
+    network.pump()
+    assert sorted(answers) == ["K1 0", "K1 1", "K2 0", "K2 1"]
+    one.links.ping("K2", partial(answers.append, "too late"))
+    two.links.greet_again("K1")
+    network.pump()
+    assert len(answers) == 4
 
 
 def test_stopping_closes_everything():

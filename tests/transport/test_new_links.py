@@ -129,3 +129,19 @@ def test_greeting_again_brings_a_new_link(asker):
     network.pump()
     assert [node.owner.told[-1][0] for node in nodes] == ["up", "up"]
     assert len(network.attempts) == 2
+
+
+@pytest.mark.parametrize("late", ["K1", "K2"])
+def test_no_link_opens_with_a_greeting_of_before_its_node_has_formed(late):
+    """The node has closed its links when it formed, and this one was in its handshake."""
+    network, clock, one, two = pair()
+    network.wires[0].near.step(1 << 30)  # now both have said who they are
+    former, other = (one, two) if late == "K1" else (two, one)
+    former.owner.cluster = "c" * 32
+    network.pump()
+    assert former.owner.told == []
+    assert not other.links.connected()
+    clock.advance(1.0)
+    network.pump()
+    assert former.links.connected() == {other.owner.id}
+    assert other.owner.hellos[late].cluster == "c" * 32

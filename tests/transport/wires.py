@@ -235,7 +235,7 @@ class Recorder:
     def __init__(self, name, cluster="", refuse=None):
         self.id, self.cluster, self.refuse = name, cluster, refuse
         self.told, self.messages, self.checked, self.refusals, self.parts = [], [], [], [], []
-        self.failures = []
+        self.failures, self.hellos = [], {}
 
     def hello(self):
         return Hello(id=self.id, incarnation=self.id.encode().hex().zfill(32), cluster=self.cluster)
@@ -256,6 +256,7 @@ class Recorder:
 
     def link_up(self, peer, hello):
         self.told.append(("up", peer))
+        self.hellos[peer] = hello
 
     def link_down(self, peer, closed_by_peer):
         self.told.append(("down", peer, closed_by_peer))

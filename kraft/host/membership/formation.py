@@ -260,7 +260,7 @@ class Formation:
         return self.version.too_low(self.identity.id, hello.machine_min)
 
     def met(self, hello: Hello) -> Identity | None:
-        """Learn from an accepted greeting. Returns the new identity when there is one to make durable."""
+        """Learn from an accepted greeting. Returns the identity with which to adopt its cluster, or None."""
         self._lives[hello.id] = (hello.incarnation, hello.starts, hello.session)
         self.refusals.pop(hello.id, None)
         if self.formed or self.standby:
@@ -268,7 +268,7 @@ class Formation:
         if hello.cluster:
             return self._adopt(hello.cluster, hello.members, max(1, hello.groups))
         self.seen[hello.id] = Member(hello.id, hello.incarnation, hello.peer)
-        return self.founding_identity()
+        return None
 
     def lost(self, peer: str) -> None:
         """The link to `peer` is gone. Before it greets again it may form, or lose its directory."""
@@ -290,7 +290,7 @@ class Formation:
     # -- new identities -------------------------------------------------------------------------------
 
     def founding_identity(self) -> Identity | None:
-        """The identity to form a cluster with, or None before every wanted member was met."""
+        """The identity to form a cluster with, or None unless there are links to all wanted members."""
         if self.formed or self.standby or not self.wanted <= self.seen.keys():
             return None
         members = tuple(sorted(self.seen[i] for i in self.wanted))

@@ -27,7 +27,6 @@ class Peers:
     * `hellos` has the last greeting of every node that ever greeted, `connected` the nodes with an open link.
     * `removed`: this node is no member any more, so that open links are no reason to serve clients.
     * `left_first_group`: group 0 has members, and this node is none of them: it leaves the cluster.
-    * `unformed` are the peers that greeted before they had formed, and have sent nothing since.
     * `failures` has why the last attempt to dial a node failed, while it has no link.
     * `conditions` has what this node and its peers report about themselves.
     * `network` exists from `start` on.
@@ -48,7 +47,6 @@ class Peers:
         self.hellos: dict[str, Hello] = {}
         self.connected: set[str] = set()
         self.removed = self.left_first_group = False
-        self.unformed: set[str] = set()
         self.failures: dict[str, str] = {}
         self.conditions = Conditions()
         self._config = config
@@ -168,13 +166,11 @@ class Peers:
         self.connected.add(peer)
         self.failures.pop(peer, None)
         self.conditions.link_up()
-        (self.unformed.discard if hello.cluster else self.unformed.add)(peer)
 
     def link_down(self, peer: str) -> None:
         """The link to `peer` is gone."""
         self.connected.discard(peer)
         self.conditions.link_down(peer)
-        self.unformed.discard(peer)
         self.formation.lost(peer)
 
     def client_address(self, node: str) -> str:
@@ -310,6 +306,11 @@ class Peers:
         return {m.id: m.peer for m in self.formation.current.everyone if m.id in self._linked}
 
     def greet_again(self) -> None:
-        """Greet the peers that have not formed: they learn only from a greeting that there is a cluster."""
-        for peer in sorted(self.unformed):
-            self.network.greet_again(peer)
+        """Close the links whose greetings do not show that both ends belong to the cluster of this node.
+
+        A peer that has not formed learns only from a greeting that there is a cluster. Until then it could
+        form another one, with this node and a founder whose directory was emptied meanwhile.
+        """
+        for peer in sorted(self.connected):
+            if self.hellos[peer].cluster != self.formation.identity.cluster:
+                self.network.greet_again(peer)

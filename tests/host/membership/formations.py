@@ -38,7 +38,7 @@ def hello(formation, starts=1, session=7):
 def greet(formation, other):
     """Take the greeting as a host does; a new identity is durable at once."""
     assert formation.objection(hello(other)) is None
-    identity = formation.met(hello(other))
+    identity = formation.met(hello(other)) or formation.founding_identity()
     if identity is not None:
         formation.identity = identity
     return identity

@@ -81,7 +81,7 @@ def test_a_member_without_a_link_does_not_count_as_met():
     assert k1.formed
 
     emptied = node("K2", incarnation="e" * 32)
-    assert k3.met(hello(emptied)) is None
+    assert greet(k3, emptied) is None
     assert k3.missing == ["K1"]
     greet(k3, k1)
     assert k3.identity.cluster == k1.identity.cluster
