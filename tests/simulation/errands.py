@@ -39,7 +39,8 @@ class Errand:
 class Errands:
     """Sends commands; `waiting` has those that are not answered yet.
 
-    `half` is the last change that did not end well: only some groups may have made it.
+    `halves` are the changes that did not end well, the last one first. Perhaps only some groups have made
+    them, or will: what one node has in its log can be committed long after another change was tried.
     """
 
     def __init__(self, cluster: SimulatedCluster, dice: Random) -> None:
@@ -47,7 +48,7 @@ class Errands:
         self._world = cluster.world
         self._dice = dice
         self._uncertain_until = 0.0  # without leaps: nothing happens in them that could end a change
-        self.half: Errand | None = None
+        self.halves: list[Errand] = []
         self.waiting: list[Errand] = []
         cluster.on_crash.append(self._crashed)
 
@@ -99,7 +100,7 @@ class Errands:
             if fate == "uncertain" and errand.changes:
                 self._uncertain_until = max(self._uncertain_until, self._world.lived + errand.lingers)
             if errand.changes:
-                self.half = errand
+                self.halves.insert(0, errand)
         else:
             fate = "done"
             if errand.in_force is not None:

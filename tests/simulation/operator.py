@@ -50,14 +50,13 @@ class Operator:
         return self._membership.configuration
 
     @property
-    def half_done(self) -> bool:
-        """Whether a change that did not end well is in force in some groups, and not in others."""
-        half = self._errands.half
-        if half is None or half.in_force is None:
-            return False
+    def half_done(self) -> Errand | None:
+        """A change that did not end well, and is in force in some groups and not in others."""
+        halves = [errand for errand in self._errands.halves if errand.in_force is not None]
         if self._cluster.scattered:
-            return bool(self._membership.half_gone)
-        return len({half.in_force(each) for each in self._membership.configurations}) > 1
+            return halves[0] if halves and self._membership.half_gone else None
+        known = self._membership.configurations
+        return next((e for e in halves if e.in_force and len(set(map(e.in_force, known))) > 1), None)
 
     @property
     def waits(self) -> bool:
@@ -69,7 +68,7 @@ class Operator:
         """Whether no change is in progress and none can result from an earlier command."""
         known = self._membership
         changing = any(each.joint for each in known.configurations)
-        changing |= self._errands.may_change or self.half_done
+        changing |= self._errands.may_change or self.half_done is not None
         return not changing and not known.broken and not known.moved
 
     def destroyable(self, process: Process | None) -> bool:
@@ -237,7 +236,7 @@ class Operator:
     def _tend(self) -> None:
         self._world.call_later(TEND_SECONDS, self._tend)
         if not self._errands.change_waits:
-            half = self._errands.half if self.half_done else None
+            half = self.half_done
             lost = [n for n in self._membership.broken if half is None or half.command == _readmission(n)]
             if lost:
                 self._readmit(lost[0])

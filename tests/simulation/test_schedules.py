@@ -123,7 +123,7 @@ REGRESSIONS = (
     # -> host/test_first_start: a_founder_that_a_member_disowns_goes_on_if_it_is_accepted_meanwhile
     970_577,
     # the operator wiped one of two that had formed: the third formed another cluster with its new directory
-    # -> test_formation: the_operator_spares_all_directories_until_every_founder_has_formed
+    # -> test_formation: the_last_founder_joins_the_cluster_although_another_one_is_wiped_before
     983_097,
     # a command of the operator was lost and repeated after its limit: that of the healed cluster was over
     # -> test_run: replicas_may_wait_for_a_command_that_was_lost
@@ -135,6 +135,9 @@ REGRESSIONS = (
     # -> host/test_groups: a_member_whose_place_is_taken_group_by_group_is_not_changed_meanwhile
     985_428,
     989_315,
+    # a removal that one node had logged in one group was committed after another command: nobody finished it
+    # -> test_operator: a_change_is_half_done_although_another_one_was_tried_since
+    3_100_196,
 )
 # The same for runs in which slots move.
 MOVING_REGRESSIONS = (
