@@ -77,7 +77,7 @@ class Ledger:
         """Drop rows whose time has come at `stamp`, at most so many. Returns how many those were."""
         count = 0
         while count < most and (due := self._due.due(stamp)):
-            for key in due[: most - count]:
+            for key in sorted(due)[: most - count]:  # the same ones on every replica
                 self._remove(key)
                 count += 1
         return count

@@ -56,8 +56,8 @@ MACHINE_MUTATIONS = (
     Mutation(
         "keys due in the middle of a block are lost",
         "kraft/kv/due_times.py",
-        "if expires >= middle",
-        "if expires > middle",
+        "if each >= middle",
+        "if each > middle",
         "they would live for ever",
         test="tests/kv/test_due_times.py",
     ),
@@ -67,6 +67,14 @@ MACHINE_MUTATIONS = (
         "        if expires == self._first:\n            self._first = None\n",
         "",
         "the leader would log entries for nothing",
+        test="tests/kv/test_due_times.py",
+    ),
+    Mutation(
+        "rows of one time are forgotten in the order in which they came",
+        "kraft/kv/ledger.py",
+        "for key in sorted(due)[: most - count]",
+        "for key in due[: most - count]",
+        "replicas that were loaded have them in another order",
         test="tests/kv/test_due_times.py",
     ),
     Mutation(
