@@ -216,6 +216,9 @@ class TransportTelemetry(Observer):
         self._metrics.connected[peer] = False
         self._events.log_limited(f"disconnected {peer}", "peer_disconnected", peer=peer, reason=reason)
 
+    def renewed(self, peer: str) -> None:
+        self._metrics.connected[peer] = False
+
     def unreachable(self, peer: str, reason: str, attempts: int) -> None:
         """A peer could not be reached. All share one limit, as KRAFT ADD can name any number of new peers."""
         fields = {"peer": peer, "reason": reason, "attempts": attempts}

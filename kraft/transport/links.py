@@ -33,6 +33,8 @@ from kraft.transport.listener import Listener
 from kraft.transport.ports import LinkSecurity, Receiver, TransportObserver
 from kraft.transport.sockets import canonical_ip, ip_of
 
+GREETING_AGAIN = "greeting again"
+
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
@@ -120,7 +122,7 @@ class Links:
 
     def greet_again(self, peer: str) -> None:
         """Close the link to `peer`; the side that dials will dial again."""
-        self._drop(peer, "greeting again")
+        self._drop(peer, GREETING_AGAIN)
 
     def ping(self, peer: str, answered: Callable[[], None]) -> None:
         """Ask the process at the other end of the link to `peer`; `answered` is called with its answer."""
@@ -287,7 +289,7 @@ class Links:
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
             self._dialled.pop(link.peer, None)
-            self._report_down(link.peer, link.reason, closed_by_peer=link.closed_by_peer)
+            self._report_down(link, link.reason, closed_by_peer=link.closed_by_peer)
         if self._stopped is not None and not self._ending:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
@@ -308,11 +310,15 @@ class Links:
             return
         self._ending.add(link)
         link.close(reason)
-        self._report_down(peer, reason, closed_by_peer=False)
+        self._report_down(link, reason, closed_by_peer=False)
 
-    def _report_down(self, peer: str, reason: str, *, closed_by_peer: bool) -> None:
-        self._observer.disconnected(peer, reason)
-        self._receiver.link_down(peer, closed_by_peer)
-        dialler = self._diallers.get(peer)
+    def _report_down(self, link: Link, reason: str, *, closed_by_peer: bool) -> None:
+        forms = link.hello is not None and not link.hello.cluster
+        if forms and (closed_by_peer or reason == GREETING_AGAIN):
+            self._observer.renewed(link.peer)
+        else:
+            self._observer.disconnected(link.peer, reason)
+        self._receiver.link_down(link.peer, closed_by_peer)
+        dialler = self._diallers.get(link.peer)
         if dialler is not None:
             dialler.wake()

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from kraft.config import Config
 from kraft.config.values import ClusterConfig, NodeConfig
@@ -189,6 +190,20 @@ def test_a_version_that_the_cluster_has_is_no_obstacle_while_a_member_is_away(pe
     peers.version_raised(2)
     assert peers.version_obstacle(2, 1) == ""
     assert peers.version_obstacle(3, 1).endswith("in force: connect K1 and K3")
+
+
+def test_a_link_that_closes_as_the_cluster_forms_is_no_obstacle(peers):
+    """It opens again at once; commands wait for that, in place of an error in the first moments."""
+    peers.reconfigured(Configuration.of_voters(MEMBERS))
+    for id_ in ("K1", "K3"):
+        peers.link_up(id_, replace(greeting(id_, 2), cluster="", members=()))
+        peers.link_down(id_)
+    assert peers.version_obstacle(2, 1) == ""
+    assert peers.version_obstacle(3, 1).endswith("in force: connect K1 and K3")
+    peers.link_up("K1", greeting("K1", 2))
+    assert peers.version_obstacle(2, 1) == ""
+    peers.link_down("K1")
+    assert peers.version_obstacle(2, 1).endswith("in force: connect K1 and K3")
 
 
 def test_a_version_in_force_is_announced_and_parts_this_node_from_those_that_lack_it(peers):

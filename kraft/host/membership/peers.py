@@ -121,8 +121,19 @@ class Peers:
         support it, and the leader of group 0 raises it.
         """
         return version <= self.formation.version.in_force or all(
-            self.supported_by(member) >= version for member in self.formation.members
+            max(self.supported_by(member), self._promised_by(member)) >= version
+            for member in self.formation.members
         )
+
+    def _promised_by(self, member: Member) -> int:
+        """What a member without a link supported when it greeted before there was a cluster, else 0.
+
+        Members that form close such links and open new ones at once.
+        """
+        hello = self.hellos.get(member.id)
+        if hello is None or hello.cluster or hello.incarnation != member.incarnation:
+            return 0
+        return hello.machine_max
 
     def announced_by(self, node: str) -> str:
         """`host:port` of the peer port of a member as it says; '' without a link."""
