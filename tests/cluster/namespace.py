@@ -16,6 +16,8 @@ PACKET_BYTES = 9000  # the longest of real networks; the loopback's own 64 KiB w
 BURST_BYTES = 1 << 16  # what passes at once
 CLONE_NEWNET = 0x40000000
 WIDE = 10_000 * MBIT
+TCP_FLAGS = "33"  # where they are in a packet, after 20 bytes of IP
+SYN_ONLY = ("0x02", "0x12")  # SYN without ACK, of these two bits
 
 
 class CannotShape(Exception):
@@ -75,6 +77,16 @@ class Namespace:
                 _run("tc", "qdisc", "add", "dev", "lo", *queue)
                 chosen = ["u32", "match", "ip", match, str(port), "0xffff", "flowid", group]
                 _run("tc", "filter", "add", "dev", "lo", "parent", "1:", "protocol", "ip", *chosen)
+
+    def refuse(self, port: int) -> None:
+        """Let nobody connect to `port`. Whoever listens there may connect to others."""
+        number = self._classes[-port] = len(self._classes) + 1
+        group = f"1:{number}"
+        _run("tc", "class", "add", "dev", "lo", "parent", "1:", "classid", group, "htb", "rate", "1kbps")
+        _run("tc", "qdisc", "add", "dev", "lo", "parent", group, "bfifo", "limit", "1")  # byte
+        opens = ["match", "ip", "dport", str(port), "0xffff", "match", "u8", *SYN_ONLY, "at", TCP_FLAGS]
+        first = ["parent", "1:", "protocol", "ip", "prio", "1"]
+        _run("tc", "filter", "add", "dev", "lo", *first, "u32", *opens, "flowid", group)
 
     def carried(self, port: int) -> int:
         """Bytes on the wire that went to `port` so far."""
