@@ -40,6 +40,8 @@ def half_removed(view: ClusterView) -> Iterator[Finding]:
     If others are about to take their places, nothing has to be done.
     """
     taking = {old: new for group in overview.groups(view) for new, old in group.replaced.items()}
+    # Where all members vote in each group, a node can only go and come back with another directory.
+    keep = "or keep the node: docs/runbooks.md#kraftvotesnotmoved" if overview.places_votes(view) else ""
     for id_, groups in sorted(removals(view).items()):
         names = words.groups(sorted(groups))
         if id_ in taking:
@@ -47,8 +49,7 @@ def half_removed(view: ClusterView) -> Iterator[Finding]:
             yield Finding(NOTE, id_, text, topic=TOPIC)
             continue
         text = f"was removed from {names} and is still a member: KRAFT REMOVE ended half-way, repeat it"
-        advice = "or keep the node: docs/runbooks.md#kraftvotesnotmoved"
-        yield Finding(WARN, id_, text, next_command.kraft(view, "remove", id_), advice, TOPIC)
+        yield Finding(WARN, id_, text, next_command.kraft(view, "remove", id_), keep, TOPIC)
 
 
 def removals(view: ClusterView) -> dict[str, set[int]]:

@@ -69,6 +69,13 @@ def test_a_removal_that_ended_half_way_is_named_with_the_command_that_ends_it() 
     assert told(half_removed(placed(), "K6", groups)) == [(WARN, "K6", text, f"{command}, {keep}")]
 
 
+def test_a_removal_that_ended_half_way_can_only_go_on_where_all_members_vote() -> None:
+    """A node that one group has removed for good cannot be taken back there while it is in the others."""
+    shown = half_removed(everywhere(("K1", "K2", "K3", "K4"), ("K1", "K2", "K3")), "K4", {"K1": (1,)})
+    [(_, id_, _, advice)] = [each for each in told(shown) if each[1] == "K4"]
+    assert (id_, advice) == ("K4", "redis-cli -h K1 -p 11 kraft remove K4")
+
+
 def test_a_replacement_under_way_is_no_removal_that_ended_half_way() -> None:
     """The node has left group 2, and the leader of group 0 says who takes its place there."""
     taking = {"learners": ("K6",), "joining": ("K6",), "replaced": {"K6": "K4"}}

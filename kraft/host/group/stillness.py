@@ -9,7 +9,8 @@ def is_still(group: Group) -> bool:
     """Whether a tick has nothing to go on with: all is applied, nobody waits, nothing is copied or cut.
 
     Time may still matter to it, for example to a leader with a key that expires. A checkpoint that is being
-    written needs no tick: its end wakes the group. In an image of a thousand groups most of them wait long.
+    written needs no tick: the group wakes when it is durable, and one that failed is tried again within 10 s.
+    In an image of a thousand groups most of them wait long.
     """
     state, space, checkpoints = group.state, group.state.machine.keyspace, group.checkpoints
     return (
