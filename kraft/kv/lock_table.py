@@ -76,6 +76,11 @@ class LockTable:
             isinstance(name, bytes) and first <= slot_of(name) <= last for name in names
         )
 
+    def hiding(self, names: Iterable[Name]) -> set[bytes]:
+        """Who lets a read of these wait; nobody if nothing `hides` them."""
+        found = {self.exclusive[name] for name in names if name in self.exclusive}
+        return found.union(holder for holder, how in self.whole.items() if how == Whole.WRITE)
+
     def hides(self, names: Iterable[Name]) -> bool:
         """Whether a read of these has to wait: what they hold may be out of date."""
         return Whole.WRITE in self.whole.values() or not self.exclusive.keys().isdisjoint(names)

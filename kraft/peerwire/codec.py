@@ -272,6 +272,11 @@ def _is_place_of_group(m: peer.GroupPlace) -> bool:
     )
 
 
+def _is_lock_question(m: peer.LockQuestion) -> bool:
+    named = all(0 < len(holder) <= KEY_BYTES_MAX for holder in m.holders)
+    return named and 0 < len(m.holders) <= peer.HOLDERS_MAX
+
+
 def _is_name(name: bytes | int) -> bool:
     return len(name) <= KEY_BYTES_MAX if isinstance(name, bytes) else 0 < name <= KIND_MAX
 
@@ -313,6 +318,7 @@ _CHECKS: dict[type, Callable[[Any], bool]] = {
     peer.ForwardReply: _is_forward_reply,
     peer.ReadIndex: _are_numbers("request"),
     peer.ReadIndexReply: _are_numbers("request", "index", "stamp"),
+    peer.LockQuestion: _is_lock_question,
     peer.SnapshotOffer: _is_offer,
     peer.SnapshotRequest: _is_snapshot_request,
     peer.SnapshotChunk: _is_chunk,

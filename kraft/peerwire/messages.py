@@ -64,6 +64,18 @@ class ReadIndexReply(PeerMessage, frozen=True, array_like=True, tag=35, gc=False
     stamp: int
 
 
+class LockQuestion(PeerMessage, frozen=True, array_like=True, tag=60, gc=False):
+    """Asks the leader to send the commit index once these transactions, by name, hold no lock any more.
+
+    Reads wait for them at the sender. Only peers that speak `hello.WIRE_REPLICAS` get it.
+    """
+
+    holders: tuple[bytes, ...]
+
+
+HOLDERS_MAX = 256  # of one `LockQuestion`
+
+
 class SnapshotOffer(PeerMessage, frozen=True, array_like=True, tag=36, gc=False):
     """Offers a copy of the state machine to a follower that needs entries its leader no longer has.
 
@@ -319,6 +331,7 @@ Message = (
     | ForwardReply
     | ReadIndex
     | ReadIndexReply
+    | LockQuestion
     | SnapshotOffer
     | SnapshotRequest
     | SnapshotChunk

@@ -68,3 +68,4 @@ def test_what_locks_mean_for_expiry_and_reads(footprint, holds, hides):
     locks.add(b"T1", footprint)
     assert (locks.holds(b"a"), locks.holds(b"b")) == holds
     assert (locks.hides([b"a"]), locks.hides([b"b"])) == hides
+    assert [locks.hiding([name]) for name in (b"a", b"b")] == [{b"T1"} if found else set() for found in hides]

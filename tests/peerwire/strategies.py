@@ -20,6 +20,7 @@ from kraft.peerwire.messages import (
     ForwardReply,
     GroupPlace,
     Invitation,
+    LockQuestion,
     MembershipQuestion,
     NodeCondition,
     Numbered,
@@ -165,6 +166,9 @@ BY_TYPE = {
     | st.builds(ForwardReply, NUMBER, st.integers(1, 2), st.just(b"")),
     ReadIndex: st.builds(ReadIndex, NUMBER),
     ReadIndexReply: st.builds(ReadIndexReply, NUMBER, NUMBER, NUMBER),
+    LockQuestion: st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=3).map(
+        lambda holders: LockQuestion(tuple(holders))
+    ),
     SnapshotOffer: offers(),
     SnapshotRequest: st.builds(SnapshotRequest, TERM, TERM, st.none() | KEY),
     SnapshotChunk: chunks(),

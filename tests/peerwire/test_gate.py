@@ -25,6 +25,7 @@ from kraft.peerwire.codec import (
 from kraft.peerwire.errors import WireError
 from kraft.peerwire.frames import CHUNK_BYTES_MAX, MESSAGE_BYTES_MAX
 from kraft.peerwire.messages import (
+    HOLDERS_MAX,
     NOT_PROPOSED,
     NOT_READ,
     READ,
@@ -39,6 +40,7 @@ from kraft.peerwire.messages import (
     ForwardReply,
     GroupPlace,
     Invitation,
+    LockQuestion,
     MembershipQuestion,
     NodeCondition,
     Numbered,
@@ -153,6 +155,10 @@ def passes(message):
         ForwardReply(0, NOT_PROPOSED, b"x"),
         ReadIndex(-1),
         ReadIndexReply(0, -1, 0),
+        LockQuestion(()),
+        LockQuestion((b"",)),
+        LockQuestion((b"a" * (KEY_BYTES_MAX + 1),)),
+        LockQuestion((b"a",) * (HOLDERS_MAX + 1)),
         replace(OFFER, revision=-1),
         replace(OFFER, keys=-1),
         replace(OFFER, size=NUMBER_MAX + 1),

@@ -20,6 +20,8 @@ _ORDER = "tests/kv/test_move_order.py"
 _SLOTS = "tests/host/test_slot_waits.py"
 _ONCE = "tests/server/test_cross_group_once.py"
 _CUT = "tests/host/test_cut.py"
+_QUESTIONS = "kraft/host/requests/lock_questions.py"
+_QUESTIONS_TEST = "tests/host/test_lock_questions.py"
 
 CROSS_GROUP_MUTATIONS = (
     # -- the coordinator
@@ -182,6 +184,38 @@ CROSS_GROUP_MUTATIONS = (
         test="tests/host/test_transaction_recovery.py",
     ),
     # -- reads
+    _plant(
+        "a follower asks the leader for the end of a transaction only once",
+        _QUESTIONS,
+        "        self._asked.clear()\n",
+        "",
+        "the leader may have changed, and the link may have lost the question",
+        test=_QUESTIONS_TEST,
+    ),
+    _plant(
+        "a follower asks the leader in every turn",
+        _QUESTIONS,
+        "sorted(awaited - self._asked)",
+        "sorted(awaited)",
+        "many reads would send many questions",
+        test=_QUESTIONS_TEST,
+    ),
+    _plant(
+        "a leader does not tell of the end of a transaction",
+        _QUESTIONS,
+        "            self._reads.read(_ignore, fresh=True)\n",
+        "",
+        "a read at a follower would wait for the next heartbeat",
+        test=_QUESTIONS_TEST,
+    ),
+    _plant(
+        "a leader of an earlier program is asked for the end of a transaction",
+        _QUESTIONS,
+        "hello.wire_max >= WIRE_REPLICAS",
+        "hello.wire_max",
+        "it would end the link",
+        test=_QUESTIONS_TEST,
+    ),
     _plant(
         "a read over groups looks once",
         "kraft/host/transactions/cut.py",

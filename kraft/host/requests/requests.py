@@ -13,6 +13,7 @@ from kraft.host.requests.asked_reads import AskedReads
 from kraft.host.requests.coalescer import Coalescer
 from kraft.host.requests.leader_clock import LeaderClock
 from kraft.host.requests.leader_route import LeaderRoute
+from kraft.host.requests.lock_questions import LockQuestions
 from kraft.host.requests.lock_waits import LockWaits
 from kraft.host.requests.proposal import Batch, Proposal, WriteDone
 from kraft.host.requests.proposals import Proposals
@@ -28,6 +29,7 @@ from kraft.node.errors import Refused
 from kraft.peerwire.messages import (
     Forward,
     ForwardReply,
+    LockQuestion,
     Message,
     QueryKeys,
     ReadIndex,
@@ -86,6 +88,9 @@ class Requests:
             context.clock,
             timing.leader_wait,
         )
+        self.lock_questions = LockQuestions(
+            group, raft, state, self.reads, route, context.peers, context.turns
+        )
         self.asked_reads = AskedReads(group, self.transaction_waits, context.turns, context.evaluators)
         self.lock_waits = LockWaits(state, self.transaction_waits, context.clock)
         self.handlers: dict[type, Callable[[str, Any], None]] = {
@@ -94,6 +99,7 @@ class Requests:
             ForwardReply: self.writes.forward_answered,
             ReadIndex: self.reads.index_asked,
             ReadIndexReply: self.reads.index_answered,
+            LockQuestion: self.lock_questions.asked,
             ReadKeys: self.asked_reads.asked,
             QueryKeys: self.asked_reads.queried,
             ReadKeysReply: _ignore,  # to a question from before there was a replica here
@@ -146,11 +152,20 @@ class Requests:
             self.reads.answer()
         if self.lock_waits.queues:
             self.lock_waits.applied()
+        if self.lock_questions.waiting:
+            self.lock_questions.look()
         waits = self.transaction_waits
         if waits.writing or waits.reading:
-            waits.look()
+            self._look_at_waits()
         if (self.proposals.waiting or self._rounds.waiting) and self._may_go_on:
             self._turns.wake(self._group)
+
+    def _look_at_waits(self) -> None:
+        """Let go on who waits for locks that are free; a follower asks the leader about the others."""
+        waits = self.transaction_waits
+        waits.look()
+        if waits.reading and not self._raft.state.leads:
+            self.lock_questions.ask(waits.reading)
 
     @property
     def pending(self) -> bool:
@@ -184,9 +199,10 @@ class Requests:
         self.proposer.tick(now)
         self.writes.tick(now, disk_full)
         self.reads.tick(now)
+        self.lock_questions.tick()
         waits = self.transaction_waits
         if waits.writing or waits.reading:
-            waits.look()
+            self._look_at_waits()
 
     def unsent(self, peer: str, message: Message) -> None:
         """The link to `peer` did not take `message`, so a request in it may be sent again."""

@@ -33,6 +33,7 @@ from kraft.kv.commands import URGENT, Command, Commit, Prepare
 from kraft.kv.footprint import Footprint, Name, declared, footprint
 from kraft.kv.keyspace import Keyspace
 from kraft.kv.replies import CommandFailure, Reply
+from kraft.kv.transaction_index import TransactionIndex
 from kraft.kv.transaction_reply import StepOutcome, transaction_reply
 from kraft.node.errors import Locked, NoLeader, NotOwner, Refused, Stopping, TooManyWaiters
 from kraft.node.ports import Clock
@@ -109,6 +110,11 @@ class WaitingRead:
         self.deadline = deadline
         self.now_ms = now_ms
         self.done = done
+
+    def awaits(self, transactions: TransactionIndex) -> AbstractSet[bytes]:
+        """The names of the transactions for whose locks it waits."""
+        prepared = transactions.prepared.keys()
+        return transactions.locks.hiding(self.keys) if self.keys else self.holders & prepared
 
 
 class TransactionWaits:
