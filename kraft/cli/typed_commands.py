@@ -11,6 +11,7 @@ _FORMS = (
     (rf"KRAFT DRAIN OFF on ({_NAME})", r"kraft drain \1 --off"),
     (rf"KRAFT ADD ({_NAME}) ({_ADDRESS})", r"kraft add \1 \2"),
     (rf"KRAFT REPLACE ({_NAME}) ({_NAME}) ({_ADDRESS})", r"kraft replace \1 \2 \3"),
+    (r"KRAFT REMOVE ([A-Za-z0-9][\w.-]*[\w-]|[A-Za-z0-9])", r"kraft remove \1"),
     (r"KRAFT MOVE CANCEL id\b", "kraft moves --cancel ID"),
     (r"KRAFT MOVE CANCEL (\d+)", r"kraft moves --cancel \1"),
     (r"KRAFT SPLIT (\d+)", r"kraft split \1"),

@@ -32,6 +32,8 @@ NAMED_OTHERWISE = {"MOVE": "moves"}
         ("run KRAFT ADD K4 host:port on a member", "run `kraft add K4 host:port` on a member"),
         ("KRAFT ADD K4 [::1]:10001.", "`kraft add K4 [::1]:10001`."),
         ("with KRAFT REPLACE K2 K2 10.0.0.2:10001, or", "with `kraft replace K2 K2 10.0.0.2:10001`, or"),
+        ("end that with KRAFT REMOVE K2", "end that with `kraft remove K2`"),
+        ("KRAFT REMOVE K2.", "`kraft remove K2`."),
         ("KRAFT DRAIN OFF on K2 first", "`kraft drain K2 --off` first"),
         ("KRAFT RESEED K2 first", "KRAFT RESEED K2 first"),
     ],

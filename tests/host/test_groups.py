@@ -212,7 +212,7 @@ def test_a_member_that_some_groups_have_not_added_is_not_changed_in_the_others(t
     for command in [admin.Promote("K4", force=True), *commands_about(trio, "K4")]:
         outcome = trio.order("K1", command)
         assert isinstance(outcome, AdminRefused)
-        end = "repeat the KRAFT ADD that has ended half-way, or take it out with KRAFT REMOVE K4"
+        end = "repeat the addition that has ended half-way, or take it out with KRAFT REMOVE K4"
         assert str(outcome) == f"groups 1 and 2: K4 is a member of other groups only: {end}"
     assert trio.order("K1", admin.Remove("K4")) == "OK"
     assert trio.voters() == [{"K1", "K2", "K3"}] * GROUPS

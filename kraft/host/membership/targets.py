@@ -105,7 +105,7 @@ def is_left_out(
         check_not_gone(current, command, cluster)
     if everywhere and (known := cluster.member(_leaver(command))) is not None:
         raise ChangeRefused(
-            f"{known.id} is a member of other groups only: repeat the KRAFT ADD that has ended half-way, or "
+            f"{known.id} is a member of other groups only: repeat the addition that has ended half-way, or "
             f"take it out with KRAFT REMOVE {known.id}"
         )
     return not everywhere

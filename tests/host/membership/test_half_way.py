@@ -50,7 +50,7 @@ def test_only_a_group_that_needs_no_member_is_left_out_of_a_replacement():
 def test_a_group_that_never_had_the_member_is_left_out_unless_all_groups_have_all_members(command):
     less = Configuration.of_voters((NODES["K1"], NODES["K2"]))
     assert left_out(less, command, everywhere=False)
-    with pytest.raises(ChangeRefused, match="repeat the KRAFT ADD that has ended half-way, or take it out"):
+    with pytest.raises(ChangeRefused, match="repeat the addition that has ended half-way, or take it out"):
         left_out(less, command)
     assert not left_out(less, command, less), "no group has it, which the command itself says"
 
