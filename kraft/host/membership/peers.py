@@ -121,15 +121,11 @@ class Peers:
         support it, and the leader of group 0 raises it.
         """
         return version <= self.formation.version.in_force or all(
-            max(self.supported_by(member), self._promised_by(member)) >= version
-            for member in self.formation.members
+            max(self.supported_by(m), self._promised_by(m)) >= version for m in self.formation.members
         )
 
     def _promised_by(self, member: Member) -> int:
-        """What a member without a link supported when it greeted before there was a cluster, else 0.
-
-        Members that form close such links and open new ones at once.
-        """
+        """What a member supported when it greeted before it formed: such links close then, and open again."""
         hello = self.hellos.get(member.id)
         if hello is None or hello.cluster or hello.incarnation != member.incarnation:
             return 0
