@@ -313,8 +313,7 @@ class Links:
         self._report_down(link, reason, closed_by_peer=False)
 
     def _report_down(self, link: Link, reason: str, *, closed_by_peer: bool) -> None:
-        forms = link.hello is not None and not link.hello.cluster
-        if forms and (closed_by_peer or reason == GREETING_AGAIN):
+        if reason == GREETING_AGAIN:
             self._observer.renewed(link.peer)
         else:
             self._observer.disconnected(link.peer, reason)

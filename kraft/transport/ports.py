@@ -76,7 +76,7 @@ class TransportObserver(Protocol):
         """The open link to `peer` is gone."""
 
     def renewed(self, peer: str) -> None:
-        """The open link to `peer` is gone. The peer was in no cluster: whoever forms one opens a new link."""
+        """The open link to `peer` was closed here, so that a new one brings new greetings."""
 
     def unreachable(self, peer: str, reason: str, attempts: int) -> None:
         """The `attempts`-th attempt in a row to reach a peer failed; called for 1, 2, 4, 8 ... only."""

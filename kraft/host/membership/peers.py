@@ -18,6 +18,7 @@ from kraft.peerwire.messages import NodeCondition
 from kraft.raft.membership.configuration import NOBODY, Configuration, Member
 
 SEEK_SECONDS = 3.0  # without a leader: between two calls to the members without a link
+GREETING_SECONDS = 5.0  # after a node has formed, in which all links of the cluster should be open again
 PARTING_SECONDS = 5.0  # until a removed node loses its link: it learns of its removal by its last entry
 
 
@@ -54,7 +55,7 @@ class Peers:
         self._observer = observer
         self._starts = starts
         self._session = session
-        self._sought_at = clock.seconds()
+        self._sought_at = self._greeting_until = clock.seconds()
         self._leader = ""  # of group 0, as of the last tick
         self._configurations: dict[int, Configuration] = {}  # in force, by group
         self._linked: set[str] = set()  # the members of the configuration in force, without this node
@@ -106,30 +107,27 @@ class Peers:
             return self.hello()
         return self.hellos.get(peer) if peer in self.connected else None
 
-    def supported_by(self, member: Member) -> int:
-        """The highest machine version that a member supports. 0 without a link: it may be older by now."""
+    def supported_by(self, member: Member, *, lately: bool = False) -> int:
+        """The highest machine version that a member supports. 0 without a link: it may be older by now.
+
+        `lately`: what it supported when it greeted last, though its link may be gone.
+        """
         own = self.formation.identity
         if (member.id, member.incarnation) == (own.id, own.incarnation):
             return self.formation.version.supported
-        hello = self.hello_of(member.id)
+        hello = self.hellos.get(member.id) if lately else self.hello_of(member.id)
         return 0 if hello is None or hello.incarnation != member.incarnation else hello.machine_max
 
     def is_raised_soon(self, version: int) -> bool:
         """Whether every group is about to have a machine version in force.
 
         Either the cluster has it, and a replica whose state is older follows, or all members are known to
-        support it, and the leader of group 0 raises it.
+        support it, and the leader of group 0 raises it. In the first seconds of a cluster links open again.
         """
+        lately = self._clock.seconds() < self._greeting_until
         return version <= self.formation.version.in_force or all(
-            max(self.supported_by(m), self._promised_by(m)) >= version for m in self.formation.members
+            self.supported_by(member, lately=lately) >= version for member in self.formation.members
         )
-
-    def _promised_by(self, member: Member) -> int:
-        """What a member supported when it greeted before it formed: such links close then, and open again."""
-        hello = self.hellos.get(member.id)
-        if hello is None or hello.cluster or hello.incarnation != member.incarnation:
-            return 0
-        return hello.machine_max
 
     def announced_by(self, node: str) -> str:
         """`host:port` of the peer port of a member as it says; '' without a link."""
@@ -318,6 +316,7 @@ class Peers:
         A peer that has not formed learns only from a greeting that there is a cluster. Until then it could
         form another one, with this node and a founder whose directory was emptied meanwhile.
         """
+        self._greeting_until = self._clock.seconds() + GREETING_SECONDS
         for peer in sorted(self.connected):
             if self.hellos[peer].cluster != self.formation.identity.cluster:
                 self.network.greet_again(peer)
