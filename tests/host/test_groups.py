@@ -218,6 +218,18 @@ def test_a_member_that_some_groups_have_not_added_is_not_changed_in_the_others(t
     assert trio.voters() == [{"K1", "K2", "K3"}] * GROUPS
 
 
+def test_a_member_that_leaves_a_group_between_rehearsal_and_removal_is_removed_there(trio):
+    """A move of its replica was under way. Group 0 goes on saying who is no member."""
+    leaders = [trio.host(trio.leader_of(group)) for group in (0, 1)]
+    gone = next(id_ for id_ in ("K1", "K2", "K3") if id_ not in {host.id for host in leaders})
+    for _ in range(2):
+        in_groups(trio, admin.Remove(gone), 1)
+    outcomes: list[object] = []
+    leaders[0].groups[0].membership.do(admin.Remove("K9"), outcomes.append)
+    assert trio.run(5, lambda: bool(outcomes))
+    assert str(outcomes[0]).startswith("K9 is not a member; the members are ")
+
+
 def test_a_voter_that_has_left_group_0_is_found_by_one_that_has_moved():
     """Group 0 has a leader all the time. K1 dials K3 by rule, at the address that group 1 has."""
     four = Grouped(nodes=4, groups=2, spares=0)

@@ -30,6 +30,7 @@ from kraft.node.admin import (
     MembershipChange,
     PlaceReplica,
     Readdress,
+    Remove,
     Replace,
 )
 from kraft.node.errors import AdminRefused, NotLeader, Stopping, Uncertain
@@ -257,6 +258,11 @@ class MembershipChanges:
             another = "another change of the members is under way"
             pending.reason = another if begun else "the leader has only just begun to lead"
             return
+        command, current = pending.command, self._raft.state.configuration
+        if self._group and isinstance(command, Remove) and current.member(command.id) is None:
+            # It has left since the rehearsal. Group 0 says who never was a member.
+            self._dismiss(pending, "OK")
+            return
         try:
             target = self._target(pending.command, now)
             if target is None:
@@ -273,7 +279,7 @@ class MembershipChanges:
             self.pending.popleft()
             self._admission.end(accepted=True)
 
-    def _dismiss(self, pending: _PendingChange, outcome: Exception) -> None:
+    def _dismiss(self, pending: _PendingChange, outcome: AdminOutcome) -> None:
         self.pending.popleft()
         self._admission.end(accepted=False)
         pending.settle(outcome)
