@@ -110,10 +110,10 @@ class Peers:
     def supported_by(self, member: Member, *, lately: bool = False) -> int:
         """The highest machine version that a member supports. 0 without a link: it may be older by now.
 
-        `lately`: what it supported when it greeted last, though its link may be gone.
+        `lately`: by its last greeting, though its link may be gone; the newest one if it is still to greet.
         """
-        own = self.formation.identity
-        if (member.id, member.incarnation) == (own.id, own.incarnation):
+        own, unmet = self.formation.identity, lately and member.id not in self.hellos
+        if unmet or (member.id, member.incarnation) == (own.id, own.incarnation):
             return self.formation.version.supported
         hello = self.hellos.get(member.id) if lately else self.hello_of(member.id)
         return 0 if hello is None or hello.incarnation != member.incarnation else hello.machine_max
